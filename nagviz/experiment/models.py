@@ -1,0 +1,75 @@
+"""Models in Flax nnx, taken apart into parameters and a pure function; and functions of two parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+
+class Model(NamedTuple):
+    """A pure function of its parameters."""
+
+    params: Any  # the start, a tree of arrays
+    apply: Callable[[Any, jax.Array], jax.Array]  # params, inputs (samples, features) -> logits
+
+
+class MLP(nnx.Module):
+    """Dense layers with ReLU between them."""
+
+    def __init__(self, sizes: tuple[int, ...], *, rngs: nnx.Rngs):
+        pairs = pairwise(sizes)
+        self.layers = nnx.List([nnx.Linear(a, b, rngs=rngs) for a, b in pairs])
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Logits of a batch, (samples, sizes[-1])."""
+        for layer in self.layers[:-1]:
+            x = nnx.relu(layer(x))
+        return self.layers[-1](x)
+
+
+def mlp(sizes: tuple[int, ...], seed: int) -> Model:
+    """A multilayer perceptron with layers of the given sizes, first the inputs, last the outputs."""
+    return take_apart(MLP(sizes, rngs=nnx.Rngs(seed)))
+
+
+def take_apart(model: nnx.Module) -> Model:
+    """An nnx module, all of whose state is parameters, as a tree of arrays and a pure function of it."""
+    graph, params = nnx.split(model, nnx.Param)
+    return Model(params, lambda params, inputs: nnx.merge(graph, params)(inputs))
+
+
+class Landscape(NamedTuple):
+    """A test function of two parameters."""
+
+    function: Callable[[jax.Array], jax.Array]  # (2,) -> ()
+    minima: tuple[tuple[float, float], ...]  # where it is 0
+
+
+def rosenbrock() -> Landscape:
+    """(1 - x)^2 + 100 (y - x^2)^2: a curved valley. Source: Rosenbrock (1960)."""
+    return Landscape(lambda w: (1 - w[0]) ** 2 + 100 * (w[1] - w[0] ** 2) ** 2, ((1.0, 1.0),))
+
+
+def beale() -> Landscape:
+    """sum_i (c_i - x (1 - y^i))^2, c = 1.5, 2.25, 2.625: plateaus and ridges. Source: Beale (1958)."""
+
+    def function(w):
+        powers = w[1] ** jnp.arange(1, 4)
+        return jnp.sum((jnp.array([1.5, 2.25, 2.625]) - w[0] * (1 - powers)) ** 2)
+
+    return Landscape(function, ((3.0, 0.5),))
+
+
+def quadratic(condition_number: float) -> Landscape:
+    """(x^2 + k y^2) / 2, k the condition number."""
+    return Landscape(lambda w: (w[0] ** 2 + condition_number * w[1] ** 2) / 2, ((0.0, 0.0),))
+
+
+def rastrigin() -> Landscape:
+    """20 + sum_i (w_i^2 - 10 cos 2 pi w_i): a bowl full of local minima. Source: Rastrigin (1974)."""
+    return Landscape(lambda w: 20 + jnp.sum(w**2 - 10 * jnp.cos(2 * jnp.pi * w)), ((0.0, 0.0),))

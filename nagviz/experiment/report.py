@@ -1,0 +1,217 @@
+"""What a run writes and prints: its folder, its progress, its tables."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from platform import python_version
+
+import jax
+
+Row = Mapping[str, str | int | float | None]
+OUTPUTS = (  # what `start_folder` may delete when it is told to overwrite: nothing else
+    "config.toml",
+    "environment.json",
+    "metrics.jsonl",
+    "landscape.png",
+    "landscape.pdf",
+    "curves.png",
+    "results.csv",
+    "results.md",
+    "slices/*.npz",
+    "paths/*.npz",
+)
+
+
+class Refusal(Exception):  # noqa: N818
+    """Something that the user has to settle before work can start; its text says how."""
+
+
+def start_folder(folder: Path, config: str, *, resume: bool, overwrite: bool) -> None:
+    """Make a run's folder and write its resolved config; touch nothing that is not a run's.
+
+    Args:
+        folder: where.
+        config: the resolved config, as TOML.
+        resume: go on in a folder that holds the same config.
+        overwrite: delete what an earlier run wrote there.
+
+    Raises:
+        Refusal: the folder holds something already and neither is asked for, or it holds no run, or one of
+            another config, or it cannot be written.
+    """
+    try:
+        written = folder / "config.toml"
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            _require_run(folder, written, resume or overwrite)
+            if resume:
+                _require_same(written, config)
+        if overwrite:
+            for pattern in OUTPUTS:
+                for path in folder.glob(pattern):
+                    path.unlink()
+        for part in ("paths", "slices"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        write(written, config)
+        write(folder / "environment.json", json.dumps(environment(), indent=2) + "\n")
+    except OSError as error:
+        raise Refusal(
+            f"{error.filename or folder}: {error.strerror}; name another folder by --out"
+        ) from error
+
+
+def _require_run(folder: Path, written: Path, allowed: bool) -> None:
+    if not written.is_file():
+        raise Refusal(f"{folder} exists and holds no run; name another folder by --out")
+    if not allowed:
+        raise Refusal(
+            f"{folder} holds a run already: --resume goes on with it, --overwrite starts it anew, "
+            "--out DIR writes elsewhere"
+        )
+
+
+def _require_same(written: Path, config: str) -> None:
+    before = written.read_text(encoding="utf-8")
+    if before != config:
+        lines = difflib.unified_diff(
+            before.splitlines(), config.splitlines(), "there", "asked for", "", "", 0, ""
+        )
+        raise Refusal(
+            f"{written.parent} holds a run of another config, which cannot be resumed as this one:\n"
+            + "\n".join(lines)
+            + "\ngive its config, or --overwrite, or --out DIR"
+        )
+
+
+def environment() -> dict[str, str | list[str]]:
+    """The versions and devices that a result depends on."""
+    packages = ("nagviz", "jax", "jaxlib", "optax", "flax", "numpy")
+    return {
+        "python": python_version(),
+        **{package: version(package) for package in packages},
+        "devices": [str(device) for device in jax.devices()],
+    }
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def jsonl(rows: Iterable[Row]) -> str:
+    """One JSON object a line; numbers that are not finite become null, which JSON has."""
+
+    def plain(value):
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    lines = (json.dumps({k: plain(v) for k, v in row.items()}, allow_nan=False) for row in rows)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def comma_separated(rows: Sequence[Row]) -> str:
+    """The rows as CSV with a header, numbers in full."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """The rows as a Markdown table, numbers rounded for reading.
+
+    Example:
+        >>> print(markdown([{"optimizer": "NAG", "train loss": 0.01234567, "note": None}]))
+        | optimizer | train loss | note |
+        |:----------|-----------:|:-----|
+        | NAG       |    0.01235 |      |
+    """
+    cells = [list(rows[0]), *([readable(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    right = [isinstance(value, int | float) for value in rows[0].values()]
+
+    def line(row):
+        parts = (c.rjust(w) if r else c.ljust(w) for c, w, r in zip(row, widths, right, strict=True))
+        return "| " + " | ".join(parts) + " |"
+
+    rule = ("-" * (w + 1) + ":" if r else ":" + "-" * (w + 1) for w, r in zip(widths, right, strict=True))
+    return "\n".join([line(cells[0]), "|" + "|".join(rule) + "|", *map(line, cells[1:])])
+
+
+def readable(value: str | int | float | None) -> str:
+    """A number with four digits that count; nothing for None."""
+    if value is None:
+        return ""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def show(rows: Sequence[Row]) -> None:
+    """Print the rows: as a table with rules on a terminal, as Markdown elsewhere."""
+    if not sys.stdout.isatty():
+        print(markdown(rows))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for name, value in rows[0].items():
+        table.add_column(name, justify="right" if isinstance(value, int | float) else "left")
+    for row in rows:
+        table.add_row(*map(readable, row.values()))
+    Console().print(table)
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Callable[[str, int], None]]:
+    """A bar on a terminal; elsewhere a plain line on stderr for each new task and every ten seconds.
+
+    Args:
+        total: units of work in all.
+
+    Yields:
+        A function of what is being done and how many more units of it are done.
+    """
+    with (_bar if sys.stderr.isatty() else _lines)(total) as advance:
+        yield advance
+
+
+@contextmanager
+def _bar(total):
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f}%"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("starting", total=total)
+        yield lambda what, more: bar.update(task, description=what, advance=more)
+
+
+@contextmanager
+def _lines(total):
+    done, said, last = 0, "", time.monotonic()
+
+    def advance(what, more):
+        nonlocal done, said, last
+        done += more
+        if what != said or time.monotonic() - last > 10:
+            print(f"[{done / total:4.0%}] {what}", file=sys.stderr, flush=True)
+            said, last = what, time.monotonic()
+
+    yield advance

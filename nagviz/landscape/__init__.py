@@ -1,0 +1,21 @@
+"""Where it moves: planes and lines in parameter space, and a loss on them."""
+
+from nagviz.landscape.directions import pca_plane
+from nagviz.landscape.plane import Plane, Projection, embed, project
+from nagviz.landscape.slicing import Slice, evaluate, load_slice, save_slice
+from nagviz.landscape.trajectory import Trajectory, load_trajectory, save_trajectory
+
+__all__ = [
+    "Plane",
+    "Projection",
+    "Slice",
+    "Trajectory",
+    "embed",
+    "evaluate",
+    "load_slice",
+    "load_trajectory",
+    "pca_plane",
+    "project",
+    "save_slice",
+    "save_trajectory",
+]
