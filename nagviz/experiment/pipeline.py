@@ -152,7 +152,7 @@ def _classification(config: configs.DataRun) -> Problem:
 
 def _cut_through_paths(loss, batch, grid, quantity, paths, advance):
     plane = landscape.pca_plane(*paths)
-    seen = np.concatenate([landscape.project(plane, path.params).coordinates for path in paths])
+    seen = np.concatenate([landscape.project(plane, path).coordinates for path in paths])
     x, y = (np.linspace(*ends, grid.grid) for ends in _ranges(seen, grid.margin))
     cut = landscape.evaluate(loss, plane, x, y, batches=[batch], quantity=quantity, report=advance)
     return plane, cut
@@ -258,7 +258,7 @@ def _panels(problems, races, folder: Path, advance) -> dict[str, tuple]:
             print(f"{problem.name}: every optimizer diverged, there is no path to draw", file=sys.stderr)
             continue
         plane, cut = problem.cut(list(paths.values()), partial(_row_done, advance, f"{problem.name}: slice"))
-        seen = {name: landscape.project(plane, path.params) for name, path in paths.items()}
+        seen = {name: landscape.project(plane, path) for name, path in paths.items()}
         landscape.save_slice(folder / f"{number}.npz", cut)
         panels[problem.name] = (cut, seen)
     return panels

@@ -5,8 +5,8 @@ from __future__ import annotations
 import jax
 import numpy as np
 
-from nagviz.landscape.plane import Params, Plane, blocks, rows_like
-from nagviz.landscape.trajectory import Trajectory, last
+from nagviz.landscape.plane import Plane, blocks, rows_like
+from nagviz.landscape.trajectory import Params, Trajectory, last
 
 
 def pca_plane(*trajectories: Trajectory, origin: Params | None = None) -> Plane:

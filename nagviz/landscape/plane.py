@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-Params = Any  # a pytree of arrays
+from nagviz.landscape.trajectory import Params, Trajectory
 
 
 @partial(
@@ -85,16 +85,17 @@ def embed(plane: Plane, coordinates: jax.typing.ArrayLike) -> Params:
     return jax.tree.map(leaf, plane.origin, *plane.axes)
 
 
-def project(plane: Plane, params: Params) -> Projection:
+def project(plane: Plane, params: Params | Trajectory) -> Projection:
     """The coordinates of the nearest points of a plane, and the distances that the plane hides.
 
     Args:
         plane: a plane or a line; its axes may be skew.
-        params: one point (a tree like the origin), or a stacked trajectory (each leaf with one more axis in
-            front).
+        params: one point (a tree like the origin), stacked points (each leaf with one more axis in front), or
+            a `Trajectory`.
 
     Returns:
-        `.coordinates` of shape (axes,) or (points, axes) and `.residual` of shape () or (points,), float64.
+        `.coordinates` of shape (axes,) or (points, axes) and `.residual` of shape () or (points,), float64;
+        `.steps` of a trajectory.
 
     Raises:
         ValueError: the axes are parallel or zero, or the tree does not match the plane's.
@@ -106,6 +107,7 @@ def project(plane: Plane, params: Params) -> Projection:
         >>> print(seen.coordinates, seen.residual)
         [1. 2.] 4.0
     """
+    steps, params = params if isinstance(params, Trajectory) else (None, params)
     points, stacked = rows_like(plane.origin, params)
     trees = [rows_like(plane.origin, tree)[0] for tree in (plane.origin, *plane.axes)]
     gram = inner = 0.0
@@ -119,8 +121,8 @@ def project(plane: Plane, params: Params) -> Projection:
         np.sum((difference - coordinates @ axes) ** 2, axis=1)
         for difference, axes in _differences(points, *trees)
     )
-    seen = Projection(coordinates, np.sqrt(hidden))
-    return seen if stacked else Projection(*(field[0] for field in seen))
+    residual = np.sqrt(hidden)
+    return Projection(coordinates, residual, steps) if stacked else Projection(coordinates[0], residual[0])
 
 
 def _differences(points, origin, *axes) -> Iterator[tuple[np.ndarray, np.ndarray]]:

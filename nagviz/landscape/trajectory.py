@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from nagviz.landscape.plane import Params
+Params = Any  # a pytree of arrays
 
 
 class Trajectory(NamedTuple):

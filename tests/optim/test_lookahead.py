@@ -129,9 +129,7 @@ def test_the_look_ahead_of_any_base_step_is_the_textbooks(x64, base):
 
 def test_step_weight_and_correction_enter_as_in_the_docstring(x64):
     """alpha 0 and gamma 1 is heavy ball: y_{t+1} = y_t + mu (y_t - y_{t-1}) - lr grad f(y_t)."""
-    optimizer = optax.chain(
-        optax.sgd(0.02), nv.nesterov_lookahead(0.7, correction=1.0, step_weight=0.0)
-    )
+    optimizer = optax.chain(optax.sgd(0.02), nv.nesterov_lookahead(0.7, correction=1.0, step_weight=0.0))
     y = last = np.array(START)
     for ours in run(optimizer, 100, START)[:, 1]:
         y, last = y + 0.7 * (y - last) - 0.02 * gradient(y), y
