@@ -179,7 +179,7 @@ def _function(config: configs.FunctionRun, entry: configs.TestFunction) -> Probl
     def cut(paths, advance):
         del paths
         x, y = (np.linspace(*ends, config.slice.grid) for ends in (entry.x, entry.y))
-        return plane, landscape.evaluate(surface.function, plane, x, y, quantity=entry.name, report=advance)
+        return plane, landscape.evaluate(surface.function, plane, x, y, quantity="f(x, y)", report=advance)
 
     return Problem(
         name=entry.name,
