@@ -1,0 +1,142 @@
+"""The command line: `nagviz COMMAND ...`, with an entry of `COMMANDS` for each command.
+
+What a command needs is imported when it runs, so that `nagviz --help` answers at once.
+
+    $ nagviz run experiments/digits.toml --set optimizers.0.momentum=0.99
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+REFUSED = 2  # as argparse does for a wrong command line
+INTERRUPTED = 128 + 2  # as a shell tells SIGINT
+UNHEARD = 128 + 13  # and SIGPIPE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+      argv: the words after `nagviz`; by default those of the process.
+
+    Returns:
+      The exit code: 0, 2 for what is refused, 130 when interrupted, 141 when nobody reads the output.
+    """
+    try:
+        code = _executed(argv)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _refused("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # Python flushes again when it exits, and would complain (its documentation of SIGPIPE).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNHEARD
+    except ImportError as error:
+        if not error.name or error.name.partition(".")[0] == "nagviz":
+            raise
+        return _refused(f"{error}: install what it needs with pip install 'nagviz[experiments]'")
+    return code
+
+
+def _executed(argv: Sequence[str] | None) -> int:
+    try:
+        args = _parser().parse_args(argv)
+    except SystemExit as stop:  # argparse has answered: with the help, or with what is wrong
+        return int(stop.code or 0)
+    return args.execute(args)
+
+
+def _refused(reason: object, code: int = REFUSED) -> int:
+    print(reason, file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="nagviz",
+        description="See what Nesterov's look-ahead does on a real loss landscape.",
+        **_closing(COMMANDS["run"].example),
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        words = commands.add_parser(
+            name, help=command.help, description=command.description, **_closing(command.example)
+        )
+        command.declare(words)
+        words.set_defaults(execute=command.execute)
+    return parser
+
+
+def _closing(example: str) -> dict[str, Any]:
+    # The raw formatter keeps the example in one piece, to be copied.
+    raw = argparse.RawDescriptionHelpFormatter
+    return {"epilog": f"example:\n  {example}", "formatter_class": raw, "allow_abbrev": False}
+
+
+class _Version(argparse.Action):
+    """Asks for the version when it is wanted: a checkout that is not installed has none."""
+
+    def __call__(self, parser, *_):
+        import nagviz
+
+        print(f"nagviz {nagviz.__version__}")
+        parser.exit()
+
+
+class Command(NamedTuple):
+    """What `nagviz NAME` is."""
+
+    help: str  # for the list of commands
+    description: str
+    example: str  # a line that works
+    declare: Callable[[argparse.ArgumentParser], None]  # its arguments
+    execute: Callable[[argparse.Namespace], int]  # returns the exit code
+
+
+def _declare_run(words: argparse.ArgumentParser) -> None:
+    words.add_argument("config", type=Path, metavar="CONFIG", help="a TOML file, which asks one question")
+    words.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="set a key over the file, as steps=100 or optimizers.0.momentum=0.99; may be repeated",
+    )
+    words.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: runs/NAME)")
+    existing = words.add_mutually_exclusive_group()
+    existing.add_argument("--resume", action="store_true", help="go on with the run in the folder")
+    existing.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
+
+
+def _run(args: argparse.Namespace) -> int:
+    from nagviz.experiment.config import ConfigError, load
+
+    try:
+        config = load(args.config, args.set)
+    except ConfigError as error:  # before jax is loaded: mistakes are told at once
+        return _refused(error)
+
+    from nagviz.experiment.pipeline import Refusal, run
+
+    folder = args.out or Path("runs") / config.name
+    try:
+        run(config, folder, resume=args.resume, overwrite=args.overwrite)
+    except Refusal as error:
+        return _refused(error)
+    return 0
+
+
+COMMANDS = {
+    "run": Command(
+        "train, slice and draw what a TOML file describes",
+        "Run the experiment that a TOML file describes, into a folder of its own.",
+        "nagviz run experiments/digits.toml --set optimizers.0.momentum=0.99",
+        _declare_run,
+        _run,
+    ),
+}

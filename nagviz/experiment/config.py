@@ -1,0 +1,721 @@
+"""What a run is: a TOML file, checked key by key before anything is computed.
+
+A file asks one question, in the comment on its first line, and is either a run on data or a run on
+functions of two parameters:
+
+    # Does looking ahead help a small network?          # Who turns the corner of the valley first?
+    name = "digits"                                     name = "rosenbrock"
+    steps = 600                                         steps = 400
+    [data]                                              [[functions]]
+    kind = "digits"                                     kind = "rosenbrock"
+    [model]                                             start = [-1.5, 2.0]
+    kind = "mlp"                                        x = [-2.0, 2.0]
+    hidden = [32]                                       y = [-1.0, 3.0]
+    [training]
+    batch_size = 64
+    [[optimizers]]                                      [[optimizers]]
+    kind = "nag"                                        kind = "nag"
+    learning_rate = 0.1                                 learning_rate = 1e-3
+
+`load` reads it and names every mistake at once, each with its line; `dump` writes a `Config` with all
+its defaults back as TOML.
+"""
+
+import difflib
+import json
+import re
+import reprlib
+import tomllib
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date, time
+from math import isfinite
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic.json_schema import SkipJsonSchema
+from pydantic_core import ErrorDetails
+
+Key = tuple[str | int, ...]  # ("optimizers", 0, "momentum")
+
+
+def _odd(points: int) -> int:
+    if points % 2 == 0:
+        raise ValueError("must be odd, since the centre must lie on the grid")
+    return points
+
+
+def _increasing(ends: tuple[float, float]) -> tuple[float, float]:
+    if not ends[0] < ends[1]:
+        raise ValueError("must increase from its first number to its second")
+    return ends
+
+
+def _printable(label: str) -> str:
+    if not label.isprintable() or label != label.strip():
+        raise ValueError("must be printable, without blanks at its ends")
+    return label
+
+
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Positive = Annotated[float, Field(gt=0)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+Label = Annotated[str, Field(min_length=1, max_length=40), AfterValidator(_printable)]
+Range = Annotated[tuple[float, float], AfterValidator(_increasing)]
+# A folder on every system: no separators, no "..", and no dot at the end, which Windows drops.
+FolderName = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$")]
+
+
+class Record(BaseModel):
+    """A table of the file: exact types, no unknown keys, never changed."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Digits(Record):
+    """The 1797 handwritten digits of 8 x 8 pixels that scikit-learn brings along."""
+
+    kind: Literal["digits"]
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.25  # kept out of the training
+
+
+class Mlp(Record):
+    """A network of dense layers."""
+
+    kind: Literal["mlp"]
+    hidden: Annotated[  # widths of the hidden layers
+        tuple[Annotated[int, Field(ge=1, le=65536)], ...], Field(min_length=1, max_length=16)
+    ]
+
+
+class Training(Record):
+    """How the data reach the optimizers."""
+
+    batch_size: Annotated[int, Field(ge=1, le=2**24)]  # examples per step
+
+
+class Pca(Record):
+    """The plane of the two principal components of all paths."""
+
+    kind: Literal["pca"]
+
+
+class Grid(Record):
+    """How finely the loss is drawn."""
+
+    grid: Annotated[int, Field(ge=3, le=2001), AfterValidator(_odd)] = 51  # points on each side
+
+
+class Slice(Grid):
+    """How finely and how widely the loss is drawn around the paths."""
+
+    margin: Annotated[float, Field(ge=0, le=10)] = 0.2  # share of the extent, added on each side
+
+
+class Method(Record):
+    """What all optimizers have."""
+
+    kind: str
+    name: Label  # in figures and tables; unique in a run
+    learning_rate: Positive
+
+
+class Sgd(Method):
+    """Plain gradient descent."""
+
+    kind: Literal["sgd"]
+    name: Label = "SGD"
+
+
+class HeavyBall(Method):
+    """Polyak's momentum."""
+
+    kind: Literal["heavy_ball"]
+    name: Label = "heavy ball"
+    momentum: Decay = 0.9
+
+
+class Nag(Method):
+    """Nesterov's accelerated gradient."""
+
+    kind: Literal["nag"]
+    name: Label = "NAG"
+    momentum: Decay = 0.9
+
+
+class Adam(Method):
+    """Adam; the defaults are Optax's."""
+
+    kind: Literal["adam"]
+    name: Label = "Adam"
+    b1: Decay = 0.9  # decay of the mean of the gradients
+    b2: Decay = 0.999  # decay of the mean of their squares
+    eps: Positive = 1e-8
+
+
+class Adagrad(Method):
+    """Adagrad; the defaults are Optax's."""
+
+    kind: Literal["adagrad"]
+    name: Label = "Adagrad"
+    initial_accumulator_value: Annotated[float, Field(ge=0)] = 0.1
+    eps: Positive = 1e-7
+
+
+Optimizer = Sgd | HeavyBall | Nag | Adam | Adagrad
+
+
+class Function(Record):
+    """What all functions of two parameters have."""
+
+    kind: str
+    name: Label  # in figures and tables; unique in a run
+    start: tuple[float, float]  # where every path begins
+    x: Range  # drawn, first parameter
+    y: Range  # drawn, second parameter
+    steps: Count | None = None  # instead of the run's
+    learning_rates: dict[str, Positive] = {}  # instead of the optimizers' own, by their names
+
+
+class Rosenbrock(Function):
+    """A curved valley."""
+
+    kind: Literal["rosenbrock"]
+    name: Label = "rosenbrock"
+
+
+class Beale(Function):
+    """A flat floor between steep corners."""
+
+    kind: Literal["beale"]
+    name: Label = "beale"
+
+
+class Quadratic(Function):
+    """A bowl, `condition_number` times steeper across than along."""
+
+    kind: Literal["quadratic"]
+    name: Label = "quadratic"
+    condition_number: Annotated[float, Field(ge=1)] = 100.0
+
+
+class Rastrigin(Function):
+    """A bowl full of dimples."""
+
+    kind: Literal["rastrigin"]
+    name: Label = "rastrigin"
+
+
+TestFunction = Rosenbrock | Beale | Quadratic | Rastrigin
+
+
+class Run(Record):
+    """What all runs have."""
+
+    question: SkipJsonSchema[str] = ""  # the comment on the file's first line; not a key
+    name: FolderName  # the run's folder is runs/NAME
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    steps: Count  # of each optimizer
+    every: Count = 1  # steps between two snapshots of a path; divides the steps
+    slice: Grid = Grid()
+    optimizers: Annotated[tuple[Annotated[Optimizer, Field(discriminator="kind")], ...], Field(min_length=1)]
+
+
+class DataRun(Run):
+    """Optimizers train a model on data; the plane is cut through what they found."""
+
+    data: Digits
+    model: Mlp
+    training: Training
+    plane: Pca = Pca(kind="pca")
+    slice: Slice = Slice()
+
+
+class FunctionRun(Run):
+    """Optimizers descend functions of two parameters; the plane is the whole space."""
+
+    functions: Annotated[
+        tuple[Annotated[TestFunction, Field(discriminator="kind")], ...], Field(min_length=1)
+    ]
+
+
+Config = DataRun | FunctionRun
+
+
+class ConfigError(Exception):
+    """A file, or what was set on the command line, is no run; `mistakes` has a line for each."""
+
+    def __init__(self, *mistakes: str):
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read and check a run.
+
+    Args:
+      path: a TOML file.
+      overrides: texts `key.path=VALUE`, set in turn over what the file says. Lists are indexed from 0,
+        a part of the key with dots in it is quoted, and VALUE is TOML or a bare word.
+
+    Returns:
+      The run, with its defaults.
+
+    Raises:
+      ConfigError: with every mistake at once, those of the file in the order of its lines, then those
+        of the overrides.
+
+    >>> run = load(Path("experiments/digits.toml"), ["optimizers.0.momentum=0.99"])
+    >>> run.optimizers[0].momentum
+    0.99
+    """
+    try:
+        text = _read(path)
+        written = _parsed(path, text)
+    except ConfigError as error:
+        _, _, refused = _overridden({}, overrides)
+        raise ConfigError(*error.mistakes, *refused.values()) from None
+    document, origins, refused = _overridden(written, overrides)
+    config, wrong = _checked(document, _question(text))
+    if config is None or refused:
+        source = _Source(path, text, written, overrides, origins)
+        mistakes = [_Mistake(1, i, line) for i, line in refused.items()] + _located(source, wrong)
+        raise ConfigError(*(mistake.line for mistake in sorted(mistakes)))
+    return config
+
+
+def dump(config: Config) -> str:
+    """Write a run as TOML, its question first and all its defaults filled in.
+
+    Returns:
+      The text of a file from which `load` reads an equal run.
+
+    >>> print(dump(load(Path("experiments/rosenbrock.toml"))).splitlines()[1])
+    name = "rosenbrock"
+    """
+    import tomli_w
+
+    question = f"# {config.question}\n" if config.question else ""
+    return question + tomli_w.dumps(config.model_dump(mode="json", exclude={"question"}, exclude_none=True))
+
+
+# The file.
+
+_UNREADABLE = {
+    FileNotFoundError: "does not exist; name a TOML file, such as those in experiments/",
+    IsADirectoryError: "is a folder; name a TOML file in it",
+    PermissionError: "may not be read; change its permissions",
+    UnicodeDecodeError: "is not UTF-8; save it in that encoding, as TOML asks",
+}
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = _UNREADABLE.get(type(error)) or f"cannot be read: {error.strerror}"
+        raise ConfigError(f"{path}: {reason}") from None
+
+
+def _parsed(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        reason, _, place = str(error).partition(" (at ")
+        line = re.match(r"line (\d+)", place)  # or "end of document": something was left open
+        number = int(line[1]) if line else _unfinished(text)
+        raise ConfigError(f"{path}:{number}: is not TOML: {reason}") from None
+    except (ValueError, RecursionError):
+        reason = "has a number of thousands of digits, or hundreds of nested brackets"
+        raise ConfigError(f"{path}:{_unfinished(text)}: {reason}") from None
+
+
+def _statements(text: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """The first and last line of each statement, and what the file says up to there.
+
+    tomllib keeps no lines. But a statement is finished at the first line up to which the file can be
+    parsed, and what follows begins the next.
+    """
+    lines = text.split("\n")
+    first = 1
+    for last in range(1, len(lines) + 1):
+        try:
+            document = tomllib.loads("\n".join(lines[:last]) + "\n")
+        except (ValueError, RecursionError):
+            continue
+        yield first, last, document
+        first = last + 1
+
+
+def _unfinished(text: str) -> int:
+    return 1 + max((last for _, last, _ in _statements(text)), default=0)
+
+
+def _question(text: str) -> str:
+    first = text.lstrip().partition("\n")[0]
+    return first.lstrip("#").strip() if first.startswith("#") else ""
+
+
+# What the command line sets over it.
+
+_PART = r"""(?:"[^"]+"|'[^']+'|[^\s."'=](?:[^."'=]*[^\s."'=])?)"""
+_SETTING = re.compile(rf"\s*({_PART}(?:\.{_PART})*)\s*=(.*)", re.DOTALL)
+_BARE_WORD = re.compile(r"\w[\w .+-]*")
+_DEEPEST = 8  # parts of a key; the longest that means anything has four
+
+
+def _overridden(
+    document: dict[str, Any], overrides: Sequence[str]
+) -> tuple[dict[str, Any], dict[Key, int], dict[int, str]]:
+    """The document with the overrides in it, which of them set what, and those that cannot be set."""
+    origins: dict[Key, int] = {}
+    refused = {}
+    for i, text in enumerate(overrides):
+        try:
+            parts, value = _setting(text)
+            key = _key(document, parts)
+        except ValueError as error:
+            refused[i] = f"--set {text}: {error}"
+            continue
+        origins = {k: j for k, j in origins.items() if k[: len(key)] != key}
+        origins[key[: len(_reached(document, key)) + 1]] = i  # tables made on the way are its own
+        document = _with(document, key, value)
+    return document, origins, refused
+
+
+def _setting(text: str) -> tuple[list[str], Any]:
+    match = _SETTING.fullmatch(text)
+    if not match or re.search("[\ud800-\udfff]", text):  # bytes that were no UTF-8
+        raise ValueError("must be KEY=VALUE, as in optimizers.0.momentum=0.99")
+    parts = [part.strip("\"'") for part in re.findall(_PART, match[1])]
+    if len(parts) > _DEEPEST:
+        raise ValueError(f"{match[1]}: has more than {_DEEPEST} parts")
+    return parts, _value(match[1], match[2].strip())
+
+
+def _value(key: str, text: str) -> Any:
+    try:
+        (value,) = tomllib.loads(f"value = {text}").values()
+    except (ValueError, RecursionError):
+        if _BARE_WORD.fullmatch(text):
+            return text
+        raise ValueError(f'{key}: must be set to one value of TOML, as 7, "text" or [1, 2]') from None
+    return value
+
+
+def _key(tree: Any, parts: list[str]) -> Key:
+    """Parts of a key, those that index lists as integers."""
+    key: Key = ()
+    for part in parts:
+        if isinstance(tree, list):
+            key += (_index(_shown_key(key), part, len(tree)),)
+            tree = tree[key[-1]]
+        elif isinstance(tree, dict):
+            key += (part,)
+            tree = tree.get(part, {})
+        else:
+            raise ValueError(f"{_shown_key(key)}: is {_shown(tree)}, which has no {part!r} in it")
+    return key
+
+
+def _index(key: str, part: str, length: int) -> int:
+    if not (part.isascii() and part.isdigit()):
+        raise ValueError(f"{key}.{part}: an array is indexed by 0, 1, ..., not by {part!r}")
+    if len(part) > 9 or int(part) >= length:
+        raise ValueError(f"{key}.{part}: {key} has {length} entries, counted from 0")
+    return int(part)
+
+
+def _with(tree: Any, key: Key, value: Any) -> Any:
+    """A copy of the tree, with the value at the key."""
+    if not key:
+        return value
+    if isinstance(tree, list):
+        return [_with(item, key[1:], value) if i == key[0] else item for i, item in enumerate(tree)]
+    return tree | {key[0]: _with(tree.get(key[0], {}), key[1:], value)}
+
+
+# What is wrong with it.
+
+_NEVER = (  # values that TOML has and no key takes, nor JSON can say
+    (lambda v: isinstance(v, date | time), "must not be a date or a time, got {}"),
+    (lambda v: isinstance(v, float) and not isfinite(v), "must be a finite number, got {}"),
+    (lambda v: isinstance(v, int) and abs(v) >= 2**63, "must fit in 64 bits"),
+)
+
+_SENTENCES = {  # by pydantic's names of errors
+    "missing": "is missing{choice}",
+    "extra_forbidden": "is no known key{choice}",
+    "union_tag_not_found": "is missing{choice}",
+    "union_tag_invalid": "must be a known kind, got {found}{choice}",
+    "literal_error": "must be a known kind, got {found}{choice}",
+    "int_type": "must be an integer, got {found}",
+    "float_type": "must be a number, got {found}",
+    "string_type": "must be a string, got {found}",
+    "tuple_type": "must be an array, as [1, 2], or tables under [[NAME]], got {found}",
+    "model_type": "must be a table, got {found}",
+    "dict_type": "must be a table, got {found}",
+    "greater_than": "must be greater than {gt:.10g}, got {found}",
+    "greater_than_equal": "must be at least {ge:.10g}, got {found}",
+    "less_than": "must be less than {lt:.10g}, got {found}",
+    "less_than_equal": "must be at most {le:.10g}, got {found}",
+    "too_short": "must have {min_length} or more entries, got {found}",
+    "too_long": "must have {max_length} or fewer entries, got {found}",
+    "string_too_short": "must have {min_length} or more characters, got {found}",
+    "string_too_long": "must have {max_length} or fewer characters, got {found}",
+    "string_pattern_mismatch": "must begin with a letter or digit, and go on with those, dashes, "
+    "underscores and single dots, got {found}",
+    "value_error": "{error}, got {found}",
+}
+
+
+_FORMS = {form: form.model_fields.keys() - Run.model_fields.keys() for form in get_args(Config)}
+_OWN = frozenset().union(*_FORMS.values())  # the keys that tell the forms of run apart
+
+
+def _checked(document: dict[str, Any], question: str) -> tuple[Config | None, dict[Key, str]]:
+    """The run that a document describes, or what is wrong at which keys."""
+    never: dict[Key, str] = {}
+    plain = _plain(document, (), never)
+    asked = [form for form, own in _FORMS.items() if own & plain.keys()]
+    wrong = dict(_relations(document))
+    for form in asked or [DataRun]:
+        table = {key: value for key, value in plain.items() if key not in _OWN - _FORMS[form]}
+        config, invalid = _validated(form, table | {"question": question}, document)
+        wrong |= invalid
+    wrong |= never
+    if "question" in document:
+        wrong["question",] = "is the comment on the first line, not a key"
+    if len(asked) != 1:
+        wrong = _undecided(wrong, _OWN & plain.keys())
+    return (None if wrong else config), wrong
+
+
+def _undecided(wrong: dict[Key, str], own: set[str]) -> dict[Key, str]:
+    """What is wrong with both forms of run at once, or with neither; which tables lack is not known."""
+    key, reason = ("data",), "is missing, and so are functions"
+    if own:
+        key, reason = ("functions",), f"cannot stand beside {', '.join(sorted(own - {'functions'}))}"
+    choice = "a run has either functions, or data with a model and training"
+    present = {key: reason for key, reason in wrong.items() if key[0] not in _OWN - own}
+    return present | {key: f"{reason}: {choice}"}
+
+
+def _plain(value: Any, key: Key, never: dict[Key, str]) -> Any:
+    """A copy that JSON can say; what it cannot is noted in `never`, and left empty."""
+    if len(key) > _DEEPEST:
+        never[key] = "is nested too deeply"
+    elif isinstance(value, dict):
+        return {part: _plain(item, (*key, part), never) for part, item in value.items()}
+    elif isinstance(value, list):
+        return [_plain(item, (*key, i), never) for i, item in enumerate(value)]
+    else:
+        for refuses, reason in _NEVER:
+            if refuses(value):
+                never[key] = reason.format(value)
+    return None if key in never else value
+
+
+def _validated(
+    form: type[Run], table: dict[str, Any], document: dict[str, Any]
+) -> tuple[Config | None, dict[Key, str]]:
+    try:
+        return form.model_validate_json(json.dumps(table)), {}
+    except ValidationError as error:
+        schema = form.model_json_schema()
+        return None, dict(
+            _explained(schema, document, fault)
+            for fault in error.errors(include_url=False)
+            # pydantic counts the entries that are right, and blames the rest twice
+            if fault["type"] != "too_short" or not fault["input"]
+        )
+
+
+def _explained(schema: dict[str, Any], document: dict[str, Any], fault: ErrorDetails) -> tuple[Key, str]:
+    """The key and the sentence for an error of pydantic."""
+    kind, location = fault["type"], fault["loc"]
+    if kind == "extra_forbidden":
+        table, node = _followed(schema, location[:-1])
+        key, word, allowed = (*table, location[-1]), location[-1], _keys(node, whole=not table)
+    else:
+        key, node = _followed(schema, location)
+        key += ("kind",) if kind.startswith("union_tag") else ()
+        word, allowed = _at(document, key), _kinds(node)
+    facts = {"found": _shown(_at(document, key)), "choice": _choice(word, allowed), "message": fault["msg"]}
+    return key, _SENTENCES.get(kind, "{message}").format(**facts, **fault.get("ctx", {}))
+
+
+def _followed(schema: dict[str, Any], location: Key) -> tuple[Key, dict[str, Any]]:
+    """The key at a location of pydantic, which has tags of unions in it, and the schema there."""
+    key: Key = ()
+    node = schema
+    for part in location:
+        if "discriminator" in node:
+            node = {"$ref": node["discriminator"]["mapping"][part]}
+        else:
+            key += (part,)
+            node = node.get("properties", {}).get(part) or node.get("items") or {}
+        if "$ref" in node:
+            node = schema["$defs"][node["$ref"].rpartition("/")[2]]
+    return key, node
+
+
+def _keys(node: dict[str, Any], *, whole: bool) -> list[str]:
+    """The keys of a table; in a file as a whole, those of the other form of run as well."""
+    return [*node["properties"], *sorted(_OWN - node["properties"].keys() if whole else ())]
+
+
+def _kinds(node: dict[str, Any]) -> list[str]:
+    only = [node["const"]] if "const" in node else []
+    return [*node.get("discriminator", {}).get("mapping", ()), *only]
+
+
+# What its keys promise one another.
+
+
+def _relations(document: dict[str, Any]) -> Iterator[tuple[Key, str]]:
+    """Mistakes between keys, as far as what is right of them tells."""
+    names = _names(document, "optimizers", Optimizer)
+    yield from _divisions(document)
+    yield from _repetitions("optimizers", names)
+    yield from _repetitions("functions", _names(document, "functions", TestFunction))
+    for i, table in enumerate(_tables(document, "functions")):
+        rates = table.get("learning_rates")
+        told = isinstance(rates, dict) and names and None not in names
+        for name in rates.keys() - names if told else ():
+            reason = f"is the name of no optimizer{_choice(name, names)}"
+            yield ("functions", i, "learning_rates", name), reason
+
+
+def _divisions(document: dict[str, Any]) -> Iterator[tuple[Key, str]]:
+    def counts(value: Any) -> bool:
+        return type(value) is int and 1 <= value <= 10**9
+
+    every, steps = document.get("every", 1), document.get("steps")
+    if counts(every) and counts(steps) and steps % every:
+        yield ("every",), f"must divide steps = {steps}, got {every}"
+    for i, table in enumerate(_tables(document, "functions")):
+        own = table.get("steps")
+        if counts(every) and counts(own) and own % every:
+            yield ("functions", i, "steps"), f"must be a multiple of every = {every}, got {own}"
+
+
+def _repetitions(array: str, names: Sequence[str | None]) -> Iterator[tuple[Key, str]]:
+    for i, name in enumerate(names):
+        if name is not None and name in names[:i]:
+            other = f"{array}.{names.index(name)}"
+            yield (
+                (array, i, "name"),
+                f"is that of {other}, too, got {_shown(name)}; give it a name of its own",
+            )
+
+
+def _names(document: dict[str, Any], array: str, union: Any) -> list[str | None]:
+    """The names in an array of tables, given or by kind; None where one cannot be told."""
+    fields = [model.model_fields for model in get_args(union)]
+    defaults = {get_args(f["kind"].annotation)[0]: f["name"].default for f in fields}
+    tables = _tables(document, array)
+    kinds = [table.get("kind") if isinstance(table.get("kind"), str) else None for table in tables]
+    names = [table.get("name", defaults.get(kind)) for table, kind in zip(tables, kinds, strict=True)]
+    return [name if isinstance(name, str) else None for name in names]
+
+
+def _tables(document: dict[str, Any], array: str) -> list[dict[str, Any]]:
+    items = document.get(array)
+    return [t if isinstance(t, dict) else {} for t in items] if isinstance(items, list) else []
+
+
+# Where it stands.
+
+
+class _Source(NamedTuple):
+    """What a run was read from."""
+
+    path: Path
+    text: str
+    written: dict[str, Any]  # what the text says
+    overrides: Sequence[str]
+    origins: dict[Key, int]  # which override set what
+
+
+class _Mistake(NamedTuple):
+    """A line of a `ConfigError`, sorted as the user reads."""
+
+    group: int  # 0 in the file, 1 on the command line
+    place: int  # line of the file, or index of the override
+    line: str
+
+
+def _located(source: _Source, wrong: dict[Key, str]) -> list[_Mistake]:
+    lines = _lines(source, wrong)
+    mistakes = []
+    for key, reason in wrong.items():
+        parents = (key[:n] for n in range(len(key), 0, -1))
+        origin = next((source.origins[k] for k in parents if k in source.origins), None)
+        what = f"{_shown_key(key)}: {reason}"
+        if origin is None:
+            line = lines[_reached(source.written, key)]
+            mistakes.append(_Mistake(0, line, f"{source.path}:{line}: {what}"))
+        else:
+            mistakes.append(_Mistake(1, origin, f"--set {source.overrides[origin]}: {what}"))
+    return mistakes
+
+
+def _lines(source: _Source, keys: Iterable[Key]) -> dict[Key, int]:
+    """The first line of the statement that brings in each key, or the table it is missing from."""
+    lines: dict[Key, int] = {(): 1}
+    wanted = {_reached(source.written, key) for key in keys}
+    for first, _, document in _statements(source.text):
+        for key in wanted - lines.keys():
+            if _reached(document, key) == key:
+                lines[key] = first
+    return lines
+
+
+def _reached(tree: Any, key: Key) -> Key:
+    """The longest part of the key that exists in the tree."""
+    for n, part in enumerate(key):
+        there = range(len(tree)) if isinstance(tree, list) else tree
+        if not isinstance(tree, dict | list) or part not in there:
+            return key[:n]
+        tree = tree[part]
+    return key
+
+
+def _at(tree: Any, key: Key) -> Any:
+    """The value at a key, None where there is none."""
+    if _reached(tree, key) != key:
+        return None
+    for part in key:
+        tree = tree[part]
+    return tree
+
+
+# How it is said.
+
+
+def _choice(word: Any, allowed: Sequence[str]) -> str:
+    if not allowed:
+        return ""
+    near = difflib.get_close_matches(word, allowed, n=1) if isinstance(word, str) else []
+    guess = f"; did you mean '{near[0]}'?" if near else ";"
+    return f"{guess} allowed: {', '.join(allowed)}"
+
+
+def _shown_key(key: Key) -> str:
+    bare = re.compile(r"[A-Za-z0-9_-]+")
+    return ".".join(p if bare.fullmatch(p) else json.dumps(p) for p in map(str, key))
+
+
+def _shown(value: Any) -> str:
+    """A value as TOML would say it, or what it is where that would be long."""
+    if isinstance(value, dict):
+        return "a table"
+    if isinstance(value, list):
+        short = len(value) <= 4 and not any(isinstance(item, dict | list) for item in value)
+        return f"[{', '.join(map(_shown, value))}]" if short else f"an array of {len(value)}"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int) and abs(value) >= 2**63:
+        return "an integer beyond 64 bits"
+    return reprlib.repr(value) if isinstance(value, str) else str(value)
