@@ -1,6 +1,80 @@
 """What moves: Nesterov's look-ahead as Optax transformations."""
 
-from nagviz.optim.lookahead import LookaheadState, from_iterate, iterate, nesterov_lookahead
-from nagviz.optim.optimizers import nag
+from nagviz.optim.coefficients import (
+    Recurrence,
+    fista_momentum,
+    friction,
+    from_condition_number,
+    nesterov_2004,
+    rational,
+    step_shares,
+    sutskever,
+)
+from nagviz.optim.lookahead import (
+    LookaheadState,
+    evaluation_point,
+    from_iterate,
+    iterate,
+    nesterov_lookahead,
+    restarts,
+    velocity,
+)
+from nagviz.optim.optimizers import (
+    agnes,
+    ema_nesterov,
+    heavy_ball,
+    item,
+    mass,
+    nag,
+    ogm,
+    primal_averaging,
+    qhm,
+    robust_momentum,
+    schedule_free,
+    triple_momentum,
+)
+from nagviz.optim.outer import OuterState, outer_nesterov
+from nagviz.optim.restart import (
+    Restart,
+    function_restart,
+    gradient_restart,
+    periodic_restart,
+    speed_restart,
+)
 
-__all__ = ["LookaheadState", "from_iterate", "iterate", "nag", "nesterov_lookahead"]
+__all__ = [
+    "LookaheadState",
+    "OuterState",
+    "Recurrence",
+    "Restart",
+    "agnes",
+    "ema_nesterov",
+    "evaluation_point",
+    "fista_momentum",
+    "friction",
+    "from_condition_number",
+    "from_iterate",
+    "function_restart",
+    "gradient_restart",
+    "heavy_ball",
+    "item",
+    "iterate",
+    "mass",
+    "nag",
+    "nesterov_2004",
+    "nesterov_lookahead",
+    "ogm",
+    "outer_nesterov",
+    "periodic_restart",
+    "primal_averaging",
+    "qhm",
+    "rational",
+    "restarts",
+    "robust_momentum",
+    "schedule_free",
+    "speed_restart",
+    "step_shares",
+    "sutskever",
+    "triple_momentum",
+    "velocity",
+]
