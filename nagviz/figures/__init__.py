@@ -1,0 +1,54 @@
+"""What is seen: landscapes, paths and curves, for print.
+
+Numbers come first and ink last: `loss_levels` and `looks` return numbers, `draw_*` draw on axes and
+return artists, `landscape`, `landscapes` and `curves` make a `Figure`. Slices and paths are plain
+records; this room knows no model and no optimizer.
+
+>>> import io
+>>> from typing import NamedTuple
+>>> import numpy as np
+>>> from nagviz import figures
+>>> class Cut(NamedTuple):
+...     x: np.ndarray  # (columns,)
+...     y: np.ndarray  # (rows,)
+...     values: np.ndarray  # (rows, columns)
+...     labels: tuple = ("PC 1 (94.1% of path variance)", "PC 2 (4.2% of path variance)")
+...     quantity: str = "train cross entropy, 1,437 samples"
+>>> x = y = np.linspace(-1, 1, 21)
+>>> cut = Cut(x, y, x**2 + 4 * y[:, None] ** 2)
+>>> path = np.array([[0.8, 0.6], [0.4, -0.1], [0.0, 0.0]])
+>>> figure = figures.landscape(cut, {"NAG": path})
+>>> figure.savefig(io.BytesIO(), format="pdf")
+"""
+
+from nagviz.figures.contour import Contours, draw_bar, draw_contours, draw_values
+from nagviz.figures.key import draw_key
+from nagviz.figures.levels import loss_levels, round_ticks
+from nagviz.figures.lines import curves, draw_curve
+from nagviz.figures.panels import landscape, landscapes
+from nagviz.figures.path import DrawnPath, draw_hidden, draw_path
+from nagviz.figures.style import COLUMN, LANDSCAPE, PAGE, Figure, Look, context, looks
+
+__all__ = [
+    "COLUMN",
+    "LANDSCAPE",
+    "PAGE",
+    "Contours",
+    "DrawnPath",
+    "Figure",
+    "Look",
+    "context",
+    "curves",
+    "draw_bar",
+    "draw_contours",
+    "draw_curve",
+    "draw_hidden",
+    "draw_key",
+    "draw_path",
+    "draw_values",
+    "landscape",
+    "landscapes",
+    "looks",
+    "loss_levels",
+    "round_ticks",
+]

@@ -1,0 +1,143 @@
+"""The key under a figure, and the note under the key.
+
+>>> from matplotlib.lines import Line2D
+>>> figure = Figure(figsize=(style.COLUMN, 3))
+>>> (key,) = draw_key(figure, {"NAG": Line2D([], [], color="C0")}, note="one epoch")
+>>> [text.get_text() for text in key.get_texts()]
+['NAG']
+"""
+
+import textwrap
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.legend import Legend
+
+from nagviz.figures import style
+from nagviz.figures.style import Figure
+
+HANDLE = 2.6  # lengths of the key, in units of its font size
+MARK = 1.2  # of a hint, which has no line
+GAP = 0.5
+COLUMN_GAP = 1.3
+MARGIN = 0.03  # inches
+LONGEST = 42  # characters in a line of the key
+
+
+def wrapped(text: str, inches: float, size: float = style.SMALL) -> str:
+    """The text in lines that fit into a width, as far as its words allow.
+
+    >>> wrapped("a note that is too long for its column", 1.5)
+    'a note that is too long for its\\ncolumn'
+    """
+    return "\n".join(_filled(line.split(), inches * 72, size) for line in text.splitlines())
+
+
+def _filled(words: list[str], points: float, size: float) -> str:
+    lines = words[:1]
+    for word in words[1:]:
+        longer = f"{lines[-1]} {word}"
+        if style.text_width(longer, size) <= points:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return "\n".join(lines)
+
+
+def draw_key(
+    figure: Figure,
+    entries: Mapping[str, Artist],
+    *,
+    hints: Mapping[str, Artist] | None = None,
+    note: str | None = None,
+) -> list[Legend]:
+    """A legend of names, one of hints and a note, under everything, in as many columns as fit.
+
+    The figure grows by that strip and the axes stay out of it: the key covers no path.
+
+    Args:
+        figure: a figure with constrained layout.
+        entries: by name, the artist that is shown beside it.
+        hints: what is true of all names, such as the meaning of a star.
+        note: a sentence.
+
+    Returns:
+        The legends of the names and of the hints, without those that would be empty.
+    """
+    width, height = figure.get_size_inches()
+    strip = _draw_note(figure, note) if note else 0.0
+    legends = []
+    for block, handle in ((hints, MARK), (entries, HANDLE)):
+        if block:
+            labels = [textwrap.fill(name, LONGEST) for name in block]
+            columns = _columns(labels, width, handle)
+            with style.context():
+                legends.append(_draw_legend(figure, block, labels, columns, handle, strip))
+            strip += _height(labels, columns)
+    figure.get_layout_engine().set(rect=(0, strip / height, 1, 1 - strip / height))
+    resize(figure, height + strip)
+    return legends[::-1]
+
+
+def resize(figure: Figure, height: float) -> None:
+    """Another height in inches, with a strip for the key that is as high as before."""
+    width, before = figure.get_size_inches()
+    strip = figure.get_layout_engine().get()["rect"][1] * before
+    figure.set_size_inches(width, height)
+    figure.get_layout_engine().set(rect=(0, strip / height, 1, 1 - strip / height))
+
+
+def _draw_note(figure: Figure, note: str) -> float:
+    """Its height in inches."""
+    width = figure.get_size_inches()[0]
+    text = wrapped(note, width - 0.1)
+    place = {"ha": "center", "va": "bottom", "transform": figure.dpi_scale_trans}
+    figure.text(width / 2, MARGIN, text, **place, **style.NOTE)
+    return 1.3 * (text.count("\n") + 1) * style.SMALL / 72 + 2 * MARGIN
+
+
+def _draw_legend(
+    figure: Figure,
+    entries: Mapping[str, Artist],
+    labels: list[str],
+    columns: int,
+    handle: float,
+    bottom: float,
+) -> Legend:
+    return figure.legend(
+        list(entries.values()),
+        labels,
+        loc="lower center",
+        bbox_to_anchor=(figure.get_size_inches()[0] / 2, bottom + MARGIN),
+        bbox_transform=figure.dpi_scale_trans,
+        ncols=columns,
+        handlelength=handle,
+        handletextpad=GAP,
+        columnspacing=COLUMN_GAP,
+        borderpad=0,
+        borderaxespad=0,
+        labelspacing=style.LINE_HEIGHT - 1.0,
+    )
+
+
+def _height(labels: list[str], columns: int) -> float:
+    """Inches that a legend takes: those of its highest column."""
+    lines = np.array([label.count("\n") + 1 for label in labels])
+    high = max(part.sum() for part in np.array_split(lines, columns))
+    return high * style.LINE_HEIGHT * style.SMALL / 72 + MARGIN
+
+
+def _columns(labels: list[str], inches: float, handle: float) -> int:
+    """The fewest columns of the least number of rows that fits."""
+    entry = np.array([style.text_width(label) for label in labels]) / style.SMALL + handle + GAP
+    room = inches * 72 / style.SMALL - 1.0
+    widths = {count: _width(entry, count) for count in range(1, len(labels) + 1)}
+    fitting = [count for count, width in widths.items() if width <= room] or [1]
+    return min(fitting, key=lambda count: (-(-len(labels) // count), count))
+
+
+def _width(entry: np.ndarray, columns: int) -> float:
+    """Of a legend, in units of its font size; matplotlib fills its columns one after the other."""
+    widest = [part.max() for part in np.array_split(entry, columns)]
+    return sum(widest) + COLUMN_GAP * (columns - 1)

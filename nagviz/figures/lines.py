@@ -1,0 +1,109 @@
+"""Training curves: a quantity against the step, one line per optimizer.
+
+>>> import numpy as np
+>>> steps = np.arange(100)
+>>> figure = curves({"train loss": {"SGD": (steps, 2 * 0.9**steps), "NAG": (steps, 0.8**steps)}})
+>>> figure.axes[0].get_yscale(), figure.axes[0].get_ylabel()
+('log', 'train loss')
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from nagviz.figures import style
+from nagviz.figures.key import draw_key, wrapped
+from nagviz.figures.levels import tick_text
+from nagviz.figures.style import Figure, Look
+
+Series = tuple[Any, Any]  # steps and values, both (T,)
+
+SHAPE = 0.68  # height to width of a panel's axes
+MARKS = 8  # markers along a curve
+
+
+def draw_curve(ax: Axes, steps: Any, values: Any, look: Look, label: str | None = None) -> Line2D:
+    """One curve, as it is: nothing is smoothed, and NaN or infinity leave a gap.
+
+    Args:
+        ax: the axes.
+        steps: (T,) increasing.
+        values: (T,).
+        look: colour, dash, marker.
+        label: its name in a legend.
+    """
+    x, y = np.asarray(steps, dtype=np.float64), np.asarray(values, dtype=np.float64)
+    if x.shape != y.shape or x.ndim != 1:
+        raise ValueError(f"steps has shape {x.shape} and values {y.shape}: give both as (T,)")
+    shown = np.where(np.isfinite(y), y, np.nan)
+    (line,) = ax.plot(x, shown, label=label, **style.curve(look))
+    line.set(markevery=max(1, -(-x.size // MARKS)), linewidth=look.width * style.CURVE_SCALE)
+    return line
+
+
+def curves(
+    panels: Mapping[str, Mapping[str, Series]],
+    *,
+    width: float = style.PAGE,
+    note: str | None = None,
+    looks: Mapping[str, Look] | None = None,
+) -> Figure:
+    """Panels side by side (four stand two by two) under one key.
+
+    The y axis is logarithmic where every finite value is positive and they span over a decade,
+    unless they are shares that rise, such as accuracies: those are read near one.
+
+    Args:
+        panels: by the label of the y axis: by name, (steps, values).
+        width: inches.
+        note: a line of small text under the key.
+        looks: `looks(names)` of the whole run.
+    """
+    if not panels:
+        raise ValueError("panels is empty: give at least one {label: {name: (steps, values)}}")
+    table = style.resolve((name for series in panels.values() for name in series), looks)
+    columns = 2 if len(panels) in (2, 4) else min(len(panels), 3)
+    rows = -(-len(panels) // columns)
+    with style.context():
+        figure = Figure(figsize=(width, rows * (SHAPE * (width / columns - 0.5) + 0.4)))
+        grid = figure.add_gridspec(rows, columns)
+        for (label, series), cell in zip(panels.items(), grid, strict=False):
+            _draw_panel(figure.add_subplot(cell), label, series, table)
+        entries = {name: Line2D([], [], **style.curve(look)) for name, look in table.items()}
+        draw_key(figure, entries, note=note)
+    return figure
+
+
+def _draw_panel(ax: Axes, label: str, series: Mapping[str, Series], table: Mapping[str, Look]) -> None:
+    for name, (steps, values) in series.items():
+        draw_curve(ax, steps, values, table[name], name)
+    ax.set(xlabel="step", ylabel=wrapped(label, 1.8))
+    ax.margins(x=0.02)
+    ax.grid(axis="y", **style.GRID)
+    ax.spines[["top", "right"]].set_visible(False)
+    ratio = _ratio([np.asarray(values, np.float64) for _, values in series.values()])
+    if ratio > 10:
+        _make_log(ax, ratio)
+
+
+def _ratio(values: list[np.ndarray]) -> float:
+    """The largest over the smallest value, where a logarithmic axis belongs; 0 elsewhere."""
+    known = [v[np.isfinite(v)] for v in values if np.isfinite(v).any()]
+    every = np.concatenate([*known, np.empty(0)])
+    if every.size == 0 or every.min() <= 0:
+        return 0.0
+    rises = sum(v[-1] - v[0] for v in known) > 0
+    return 0.0 if rises and every.max() <= 1 else float(every.max() / every.min())
+
+
+def _make_log(ax: Axes, ratio: float) -> None:
+    ax.set_yscale("log")
+    # over few decades, the decades alone would label one line or two
+    subs = (1, 2, 5) if ratio < 100 else (1, 3) if ratio < 1000 else (1,)
+    ax.yaxis.set_major_locator(LogLocator(subs=subs, numticks=7))
+    ax.yaxis.set_major_formatter(FuncFormatter(tick_text))
+    ax.yaxis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,278 @@
+"""Whole figures of a landscape: one slice with its paths, or several side by side.
+
+>>> import numpy as np
+>>> from typing import NamedTuple
+>>> class Cut(NamedTuple):
+...     x: np.ndarray
+...     y: np.ndarray
+...     values: np.ndarray
+...     labels: tuple = ("PC 1 (94.1% of path variance)", "PC 2 (4.2%)")
+...     quantity: str = "train cross entropy, 1,437 samples"
+>>> x = y = np.linspace(-1, 1, 21)
+>>> cut = Cut(x, y, x**2 + 4 * y[:, None] ** 2)
+>>> figure = landscape(cut, {"NAG": np.array([[0.8, 0.6], [0.4, -0.1], [0.0, 0.0]])})
+>>> figure.axes[0].get_xlabel()
+'PC 1 (94.1% of path variance)'
+>>> [round(float(side), 1) for side in figure.get_size_inches()]
+[3.4, 3.1]
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from nagviz.figures import style
+from nagviz.figures.contour import TICKS, Contours, draw_bar, draw_contours, draw_values
+from nagviz.figures.key import draw_key, resize, wrapped
+from nagviz.figures.levels import loss_levels
+from nagviz.figures.path import draw_hidden, draw_path, points, spacing, steps
+from nagviz.figures.style import Figure, Look
+
+Paths = Mapping[str, Any]
+
+STRIP = 0.55  # inches: height of the strip under a landscape
+SHAPE = 0.85  # height to width of a landscape, unless its aspect is equal
+FLATTEST, TALLEST = 0.35, 1.5  # likewise, beyond which an equal aspect leaves paper at its sides
+OVERHANG = 0.1  # inches: by which a label may be longer than its axes are high
+NEGLIGIBLE = 0.01  # of the slice's width: a distance off the plane that no eye would see
+EQUAL = 2.0  # ratio of the ranges up to which small multiples keep an equal aspect
+
+
+class Panel(NamedTuple):
+    """One landscape of a figure."""
+
+    title: str
+    cut: Any
+    paths: Paths
+    levels: np.ndarray | None
+    equal: bool
+
+
+def landscape(
+    cut: Any,
+    paths: Paths,
+    *,
+    width: float = style.COLUMN,
+    levels: Sequence[float] | np.ndarray | None = None,
+    title: str | None = None,
+    note: str | None = None,
+    looks: Mapping[str, Look] | None = None,
+) -> Figure:
+    """The paths on the slice, at equal aspect; under it the distance that the plane hides, if any.
+
+    Args:
+        cut: a slice: `x`, `y`, `values` (rows are y), `labels` of the axes and `quantity`.
+        paths: by name: (T, 2) coordinates, or a record with `.coordinates` and `.residual`.
+        width: inches.
+        levels: edges of the bands; by default those of `loss_levels`, clipped by the starts.
+        title: above the axes; the axis labels usually say more.
+        note: a line of small text under the key.
+        looks: `looks(names)` of the whole run, so that each name keeps its look in all figures.
+    """
+    panel = Panel(title or "", cut, paths, None if levels is None else np.asarray(levels), True)
+    return _figure([panel], 1, width, note, looks)
+
+
+def landscapes(
+    panels: Mapping[str, tuple[Any, Paths]],
+    *,
+    width: float = style.PAGE,
+    note: str | None = None,
+    looks: Mapping[str, Look] | None = None,
+) -> Figure:
+    """Small multiples, each slice with its own levels and colour bar, under one key.
+
+    The aspect is equal unless the ranges of a slice differ by more than a factor of two.
+
+    Args:
+        panels: by title: a slice and its paths, as for `landscape`.
+        width: inches.
+        note: a line of small text under the key.
+        looks: `looks(names)` of the whole run.
+    """
+    if not panels:
+        raise ValueError("panels is empty: give at least one {title: (slice, paths)}")
+    made = [Panel(title, *pair, None, _is_squarish(pair[0])) for title, pair in panels.items()]
+    return _figure(made, 2 if len(made) in (2, 4) else min(len(made), 3), width, note, looks)
+
+
+def _figure(
+    panels: list[Panel],
+    columns: int,
+    width: float,
+    note: str | None,
+    given: Mapping[str, Look] | None,
+) -> Figure:
+    table = style.resolve((name for panel in panels for name in panel.paths), given)
+    with style.context():
+        figure = Figure(figsize=(width, width))
+        rows = _subplots(figure, len(panels), columns, strip=any(map(_hides, panels)))
+        places = [place for row in rows for place in row]
+        across = width / columns - 1.0  # inches, roughly: of an axes without its labels
+        grounds = [_draw_ground(ax, panel, across) for panel, (ax, _) in zip(panels, places, strict=True)]
+        _draw_strips(panels, [strip for _, strip in places], table)
+        names = {name: Line2D([], [], **style.curve(look)) for name, look in table.items()}
+        draw_key(figure, names, hints=_hints(panels), note=_note(panels, note))
+        _fit(figure, rows, [_shape(panel) for panel in panels])
+        for panel, contours, (ax, _) in zip(panels, grounds, places, strict=True):
+            _draw_paths(ax, panel, contours, table)
+    return figure
+
+
+def _subplots(figure: Figure, count: int, columns: int, *, strip: bool) -> list[list[tuple[Axes, Axes | None]]]:
+    """Rows of (ground, strip)."""
+    deep = 2 if strip else 1
+    grid = figure.add_gridspec(deep * -(-count // columns), columns)
+    cells = [divmod(index, columns) for index in range(count)]
+    made = [
+        (
+            figure.add_subplot(grid[row * deep, column]),
+            figure.add_subplot(grid[row * deep + 1, column]) if strip else None,
+        )
+        for row, column in cells
+    ]
+    return [made[first : first + columns] for first in range(0, count, columns)]
+
+
+def _draw_ground(ax: Axes, panel: Panel, across: float) -> Contours:
+    cut = panel.cut
+    levels = _levels(panel) if panel.levels is None else panel.levels
+    contours = draw_contours(ax, cut, levels)
+    up = _shape(panel) * across
+    draw_bar(ax, contours, wrapped(cut.quantity, up + OVERHANG), count=int(np.clip(3.5 * up, 3, TICKS)))
+    ax.set_title(wrapped(panel.title, across, style.TITLE))
+    ax.set_xlabel(wrapped(cut.labels[0], across, style.TEXT))
+    ax.set_ylabel(wrapped(cut.labels[1], up + OVERHANG, style.TEXT))
+    ax.locator_params(axis="x", nbins=int(np.clip(2.5 * across, 3, 6)))
+    ax.locator_params(axis="y", nbins=int(np.clip(2.5 * up, 3, 6)))
+    if contours.norm is None:
+        ax.text(0.5, 0.5, "no finite loss on this slice", transform=ax.transAxes, **style.NOTICE)
+    return contours
+
+
+def _draw_paths(ax: Axes, panel: Panel, contours: Contours, table: Mapping[str, Look]) -> None:
+    ax.set_aspect("equal" if panel.equal else "auto")
+    ax.set_anchor("N" if _slope(panel) >= FLATTEST else "C")  # titles of a row on one line
+    ax.apply_aspect()
+    walked = [points(path) for path in panel.paths.values()]
+    draw_values(ax, contours, avoid=np.concatenate([*walked, np.empty((0, 2))]))
+    for name, path in panel.paths.items():
+        draw_path(ax, path, table[name], name, every=_every(panel))
+
+
+def _draw_strips(panels: list[Panel], strips: list[Axes | None], table: Mapping[str, Look]) -> None:
+    for panel, strip in zip(panels, strips, strict=True):
+        if strip is not None and not draw_hidden(strip, panel.paths, table):
+            strip.set_visible(False)
+
+
+def _levels(panel: Panel) -> np.ndarray | None:
+    """Levels clipped by the highest of the starts, read off the slice at the nearest point."""
+    x, y, values = (np.asarray(field, np.float64) for field in (panel.cut.x, panel.cut.y, panel.cut.values))
+    if not np.isfinite(values).any():
+        return None
+    firsts = [points(path)[0] for path in panel.paths.values()]
+    starts = [values[np.abs(y - b).argmin(), np.abs(x - a).argmin()] for a, b in firsts]
+    finite = [start for start in starts if np.isfinite(start)]
+    return loss_levels(values, start=max(finite, default=None))
+
+
+def _every(panel: Panel) -> int:
+    """Steps between dots, the same for all paths: then their spacing compares their speeds."""
+    return spacing(max(np.ptp(steps(path)) + 1 for path in panel.paths.values()))
+
+
+def _hides(panel: Panel) -> bool:
+    extent = max(np.ptp(panel.cut.x), np.ptp(panel.cut.y))
+    residuals = [getattr(path, "residual", None) for path in panel.paths.values()]
+    known = [np.nan_to_num(r, posinf=np.inf).max() for r in residuals if r is not None]
+    return max(known, default=0.0) > NEGLIGIBLE * extent
+
+
+def _is_squarish(cut: Any) -> bool:
+    ranges = np.ptp(cut.x), np.ptp(cut.y)
+    return max(ranges) <= EQUAL * min(ranges)
+
+
+def _fit(figure: Figure, rows: list[list[tuple[Axes, Axes | None]]], shapes: list[float]) -> None:
+    """Make the figure as high as its landscapes need at the width that is left for them.
+
+    The layout is then kept as it is: constrained layout would take the free sides of axes with an
+    equal aspect for room. Until then the aspect must be "auto", so that axes fill their cells.
+    """
+    for _ in range(3):  # a label longer than its axes takes room, which is free in the next pass
+        figure.settle(1)
+        width, height = figure.get_size_inches()
+        wanted, found = _heights(rows, shapes, width, height)
+        rows[0][0][0].get_gridspec().set_height_ratios(wanted)
+        resize(figure, height + sum(wanted) - sum(found))
+    figure.settle()
+    figure.set_layout_engine("none")
+
+
+def _heights(
+    rows: list[list[tuple[Axes, Axes | None]]], shapes: list[float], width: float, height: float
+) -> tuple[list[float], list[float]]:
+    """In inches, of each row of axes: the height it should have, and has."""
+    shape = iter(shapes)
+    wanted, found = [], []
+    for row in rows:
+        cells = [ground.get_position() for ground, _ in row]
+        wanted.append(max(cell.width * width * next(shape) for cell in cells))
+        found.append(cells[0].height * height)
+        if row[0][1] is not None:
+            wanted.append(STRIP)
+            found.append(row[0][1].get_position().height * height)
+    return wanted, found
+
+
+def _shape(panel: Panel) -> float:
+    """Height over width of the cell: that of the slice, unless a page would look odd."""
+    if not panel.equal:
+        return SHAPE
+    return float(np.clip(_slope(panel), FLATTEST, TALLEST))
+
+
+def _slope(panel: Panel) -> float:
+    return float(np.ptp(panel.cut.y) / np.ptp(panel.cut.x))
+
+
+def _hints(panels: list[Panel]) -> dict[str, Artist]:
+    """What the marks mean, of those that are there."""
+    walked = [points(path) for panel in panels for path in panel.paths.values()]
+    hints = {}
+    if walked:
+        hints["start"] = style.start(style.NEUTRAL)
+        hints["end"] = style.star(style.NEUTRAL)
+        hints[_pace(panels)] = style.dot(style.NEUTRAL)
+    if not all(np.isfinite(xy).all() for xy in walked):
+        hints["not finite from here"] = style.cross(style.NEUTRAL)
+    marks: dict[str, Artist] = {what: Line2D([], [], ls="", **look) for what, look in hints.items()}
+    if not all(np.isfinite(panel.cut.values).all() for panel in panels):
+        marks["loss not finite"] = Patch(**style.HATCHED)
+    return marks
+
+
+def _pace(panels: list[Panel]) -> str:
+    spaces = {_every(panel) for panel in panels if panel.paths}
+    if len(spaces) > 1:
+        return "at equal steps"
+    return f"every {spaces.pop():,} steps".replace("every 1 steps", "every step")
+
+
+def _note(panels: list[Panel], note: str | None) -> str | None:
+    gone = {panel.title: names for panel in panels if (names := _leaving(panel))}
+    each = [f"{title}: {names}" if len(panels) > 1 else names for title, names in gone.items()]
+    said = f"Leaving the slice: {'; '.join(each)}." if each else None
+    return "\n".join(line for line in (note, said) if line) or None
+
+
+def _leaving(panel: Panel) -> str:
+    low = np.min(panel.cut.x), np.min(panel.cut.y)
+    high = np.max(panel.cut.x), np.max(panel.cut.y)
+    return ", ".join(name for name, path in panel.paths.items() if ((points(path) < low) | (points(path) > high)).any())

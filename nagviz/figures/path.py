@@ -1,0 +1,162 @@
+"""The path of an optimizer on a plane, and how far from the plane it really runs.
+
+>>> import numpy as np
+>>> path = np.stack([np.linspace(1, 0, 30), np.linspace(1, 0, 30) ** 2], axis=1)
+>>> from nagviz.figures.style import Figure, looks
+>>> ax = Figure().subplots()
+>>> drawn = draw_path(ax, path, looks(["NAG"])["NAG"], label="NAG")
+>>> drawn.line.get_label(), len(drawn.arrows)
+('NAG', 3)
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import FancyArrowPatch
+
+from nagviz.figures import style
+from nagviz.figures.style import Look
+
+THIN = 0.4  # points of arc between two vertices that are kept: less than is seen
+ARROWS = (0.22, 0.5, 0.8)  # where arrowheads stand, as shares of the arc
+ARROW_SPACE = 16.0  # points of arc that an arrowhead needs
+
+
+class DrawnPath(NamedTuple):
+    """What `draw_path` has drawn."""
+
+    line: Line2D  # the core, over its halo
+    dots: Line2D  # at equal step spacing
+    arrows: list[FancyArrowPatch]
+    start: Line2D
+    end: Line2D  # a star, or a cross where the path stops being finite
+
+
+def points(path: Any) -> np.ndarray:
+    """The (T, 2) coordinates of a path: an array, or a record with `.coordinates`.
+
+    >>> points([[0, 1], [2, 3]]).shape
+    (2, 2)
+    """
+    xy = np.asarray(getattr(path, "coordinates", path), dtype=np.float64)
+    if xy.ndim != 2 or xy.shape[1] != 2 or not np.isfinite(xy[:1]).all() or not len(xy):
+        raise ValueError(
+            f"path has coordinates of shape {xy.shape}, starting at {xy[:1].tolist()}: "
+            "give (T, 2) numbers of which the first row is finite"
+        )
+    return xy
+
+
+def steps(path: Any) -> np.ndarray:
+    """The step of each row: `.steps` of the record if it has any, else 0, 1, 2, ...
+
+    >>> steps([[0, 1], [2, 3]])
+    array([0., 1.])
+    """
+    given = getattr(path, "steps", None)
+    return np.asarray(np.arange(len(points(path))) if given is None else given, np.float64)
+
+
+def spacing(count: float, dots: int = 12) -> int:
+    """The round number of steps between dots that gives at most so many of them.
+
+    >>> spacing(100), spacing(5), spacing(2001)
+    (10, 1, 200)
+    """
+    return next(m * 10**n for n in range(20) for m in (1, 2, 5) if m * 10**n * dots >= count)
+
+
+def draw_path(ax: Axes, path: Any, look: Look, label: str | None = None, *, every: int | None = None) -> DrawnPath:
+    """A path: core over halo, dots at equal steps, arrowheads, open start and star at the end.
+
+    Set the limits of the axes first: arrowheads and thinning are measured in points on the page.
+
+    Args:
+        ax: the axes.
+        path: (T, 2) coordinates, or a record with `.coordinates` and perhaps `.steps` (T,). Past
+            the first row that is not finite nothing is drawn, and a cross stands for the star.
+        look: its colour, dash and marker.
+        label: its name in a legend.
+        every: steps between dots; by default a round number that gives at most twelve.
+    """
+    xy, step = points(path), steps(path)
+    finite = np.isfinite(xy).all(axis=1)
+    length = len(xy) if finite.all() else int(np.argmin(finite))
+    tick = np.floor(step[:length] / (every or spacing(step[-1] - step[0] + 1)))
+    line = _draw_line(ax, xy[:length], look, label)
+    dots = _draw_dots(ax, xy[:length][np.diff(tick, prepend=tick[0]) > 0], look)
+    arrows = _draw_arrows(ax, xy[:length], look)
+    return DrawnPath(line, dots, arrows, *_draw_ends(ax, xy, length - 1, look))
+
+
+def _draw_line(ax: Axes, xy: np.ndarray, look: Look, label: str | None) -> Line2D:
+    kept = xy[_thinned(_arc(ax, xy))].T
+    # a dashed halo would be a row of beads: it is solid
+    ax.plot(*kept, **style.halo(look))
+    (line,) = ax.plot(*kept, label=label, **style.core(look))
+    return line
+
+
+def _draw_dots(ax: Axes, xy: np.ndarray, look: Look) -> Line2D:
+    (dots,) = ax.plot(*xy.T, ls="", zorder=look.order + 0.002, **style.dot(look))
+    return dots
+
+
+def _draw_ends(ax: Axes, xy: np.ndarray, last: int, look: Look) -> tuple[Line2D, Line2D]:
+    """Above all paths: where a path ends matters more than what passes there."""
+    above = style.ENDS + look.order
+    end = style.star(look) if last == len(xy) - 1 else style.cross(look)
+    (start,) = ax.plot(*xy[0], ls="", zorder=above, **style.start(look))
+    (star,) = ax.plot(*xy[last], ls="", zorder=above + 0.001, **end)
+    return start, star
+
+
+def _arc(ax: Axes, xy: np.ndarray) -> np.ndarray:
+    """Arc length on the page, in points, up to each row."""
+    pixels = np.linalg.norm(np.diff(ax.transData.transform(xy), axis=0), axis=1)
+    return np.concatenate([[0.0], np.cumsum(pixels)]) * 72 / ax.figure.dpi
+
+
+def _thinned(arc: np.ndarray) -> np.ndarray:
+    kept = np.flatnonzero(np.diff(np.floor(arc / THIN), prepend=-1))
+    return np.unique(np.append(kept, arc.size - 1))
+
+
+def _draw_arrows(ax: Axes, xy: np.ndarray, look: Look) -> list[FancyArrowPatch]:
+    arc = _arc(ax, xy)
+    low, high = np.sort([ax.get_xlim(), ax.get_ylim()], axis=1).T
+    seen = ((low <= xy) & (xy <= high)).all(axis=1)
+    lengths = np.diff(arc) * (seen[1:] & seen[:-1])  # arrowheads off the axes tell nothing
+    arc = np.concatenate([[0.0], np.cumsum(lengths)])
+    room = int(min(len(ARROWS), arc[-1] // ARROW_SPACE))
+    return [_arrow(ax, xy, arc, share * arc[-1], look) for share in ARROWS[:room]]
+
+
+def _arrow(ax: Axes, xy: np.ndarray, arc: np.ndarray, at: float, look: Look) -> FancyArrowPatch:
+    tail, head = (tuple(np.interp(np.clip(at + d, 0, arc[-1]), arc, column) for column in xy.T) for d in (-1.5, 1.5))
+    arrow = FancyArrowPatch(tail, head, zorder=look.order + 0.001, **style.arrow(look))
+    return ax.add_patch(arrow)
+
+
+def draw_hidden(ax: Axes, paths: Mapping[str, Any], looks: Mapping[str, Look]) -> dict[str, Line2D]:
+    """The strip that shows what the plane hides: the distance of each path from it, by step.
+
+    Args:
+        ax: the axes.
+        paths: by name; those without `.residual` (T,) are left out, since theirs is unknown.
+        looks: by name.
+    """
+    lines = {}
+    for name, path in paths.items():
+        residual = getattr(path, "residual", None)
+        if residual is not None:
+            (lines[name],) = ax.plot(steps(path), np.asarray(residual), **style.curve(looks[name]))
+            lines[name].set(label=name, markevery=max(1, len(residual) // 6))
+    ax.set(xlabel="step", ylabel="distance\noff the plane")
+    ax.locator_params(axis="y", nbins=3)
+    ax.margins(x=0)
+    ax.set_ylim(bottom=0)
+    return lines

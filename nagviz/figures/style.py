@@ -1,0 +1,384 @@
+"""Every colour, width, font and size of the figures, and the `Figure` that saves them.
+
+The sizes are those of print: text of 7 pt and more on pages 3.35 in (`COLUMN`) and 6.9 in (`PAGE`)
+wide. Nothing here touches matplotlib's global state.
+
+>>> from nagviz.figures import style
+>>> list(style.looks(["SGD", "NAG"]))
+['SGD', 'NAG']
+>>> style.looks(["SGD", "NAG"])["NAG"].color
+'#D55E00'
+"""
+
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure as PlainFigure
+from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
+from matplotlib.text import Text
+from matplotlib.textpath import text_to_path
+
+COLUMN = 3.35  # inches: one column of a two-column page
+PAGE = 6.9  # inches: the whole width of that page
+
+SMALL = 7.0  # points: ticks, keys, notes, contour labels
+TEXT = 7.5  # points: axis labels
+TITLE = 8.0  # points
+LINE_HEIGHT = 1.5  # of the key, in units of its font size
+
+INK = "#1F2933"  # text and frames: softer than black, still above 14:1 on white
+MUTED = "#5B6770"  # what explains the figure rather than being its subject
+PAPER = "#FFFFFF"
+CONTOUR = "#2E3F4F"  # hue of the ground's dark end, for lines between bands
+NOT_FINITE = "#A0505C"  # the hatch over NaN and infinity: the one red that is no path
+
+FRAME_WIDTH = 0.6
+CONTOUR_WIDTH = 0.35
+CONTOUR_ALPHA = 0.45
+SEAM = 0.3  # points by which a band overlaps its neighbour
+PATH_WIDTH = 1.05
+HERO_WIDTH = 1.5
+CURVE_SCALE = 0.85  # a curve crosses others more often than a path does
+HALO = 0.6  # points of paper on either side of a path
+DOT = 3.0
+START = 5.2
+STAR = 8.5
+ENDS = 200  # the ends of paths are drawn above all paths, whose orders stay under this
+ARROW = 9.0
+BAR = (1.025, 0.0, 0.035, 1.0)  # the colour bar, in units of its axes
+
+# Okabe and Ito (2008), told apart by colour-blind eyes. Yellow is left out: it vanishes on paper.
+HEROES = ("#D55E00", "#8C2F00", "#F4915A", "#5E1F00")  # vermillion, then its shades
+COLORS = ("#0072B2", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00")
+DASHES: tuple[tuple[float, tuple[float, ...] | None], ...] = (
+    (0, (5.0, 1.0)),
+    (0, (1.6, 0.8)),
+    (0, (6.0, 1.0, 1.4, 1.0)),
+    (0, None),
+    (0, (9.0, 1.4)),
+)
+MARKERS = ("s", "^", "D", "v", "P", "X", "p", "h")
+HERO_MARKERS = ("o", "d", "8", "H")
+
+FAMILY = "DejaVu Sans"  # comes with matplotlib: the same bytes on every machine
+
+_OURS = {
+    "font.family": [FAMILY],
+    "font.size": TEXT,
+    "mathtext.fontset": "dejavusans",
+    "axes.labelsize": TEXT,
+    "axes.titlesize": TITLE,
+    "axes.titlepad": 4.0,
+    "axes.labelpad": 2.5,
+    "axes.linewidth": FRAME_WIDTH,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.axisbelow": True,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.major.pad": 2.0,
+    "ytick.major.pad": 2.0,
+    "xtick.minor.size": 1.4,
+    "ytick.minor.size": 1.4,
+    "xtick.major.width": FRAME_WIDTH,
+    "ytick.major.width": FRAME_WIDTH,
+    "xtick.minor.width": 0.4,
+    "ytick.minor.width": 0.4,
+    "legend.fontsize": SMALL,
+    "legend.frameon": False,
+    "hatch.linewidth": 0.5,
+    "lines.solid_capstyle": "round",
+    "lines.dash_capstyle": "butt",
+    "savefig.dpi": 300,
+    "pdf.fonttype": 42,
+    "ps.fonttype": 42,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "nagviz",
+}
+_NOT_A_MATTER_OF_STYLE = ("backend", "interactive", "toolbar", "webagg", "tk.", "macosx", "docstring")
+
+
+def context() -> AbstractContextManager[None]:
+    """Matplotlib's defaults with the sizes and fonts of this module, until the block ends.
+
+    The caller's own settings do not show through: a figure is the same for every user.
+
+    >>> with context():
+    ...     print(matplotlib.rcParams["pdf.fonttype"])
+    42
+    """
+    defaults = {
+        key: value for key, value in matplotlib.rcParamsDefault.items() if not key.startswith(_NOT_A_MATTER_OF_STYLE)
+    }
+    return matplotlib.rc_context({**defaults, **_OURS})
+
+
+class Figure(PlainFigure):
+    """A matplotlib figure in this style, that writes the same bytes for the same content.
+
+    PDFs carry text as text (Type 42 fonts), SVGs too, and none carries a date. Characters that the
+    font lacks come from another installed font; what no font has is written as `\\uXXXX`.
+
+    >>> Figure(figsize=(COLUMN, 2)).get_layout_engine().__class__.__name__
+    'ConstrainedLayoutEngine'
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        with context():
+            super().__init__(*args, **{"layout": "constrained", **kwargs})
+
+    def add_subplot(self, *args: Any, **kwargs: Any) -> Axes:
+        """Axes in this style."""
+        with context():
+            return super().add_subplot(*args, **kwargs)
+
+    def draw(self, renderer: Any) -> None:
+        """Draw in this style, whatever the settings of the caller."""
+        with context():
+            self._make_legible()
+            super().draw(renderer)
+
+    def settle(self, passes: int = 2) -> None:
+        """Lay out: each pass takes labels for as long as they were in the one before."""
+        with context():
+            self._make_legible()
+            for _ in range(passes):
+                self.get_layout_engine().execute(self)
+
+    def _make_legible(self) -> None:
+        for text in self.findobj(Text):
+            if not text.get_text().isascii() and text.get_fontfamily() == [FAMILY]:
+                string, families = printable(text.get_text())
+                text.set(text=string, fontfamily=families)
+
+    def savefig(self, fname: Any, **kwargs: Any) -> None:
+        """Save as matplotlib does, in this style and without a date."""
+        suffix = Path(fname).suffix if isinstance(fname, str | Path) else ""
+        kind = str(kwargs.get("format") or suffix.lstrip(".") or "png").lower()
+        dates = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "svgz": {"Date": None}}
+        metadata = {**dates.get(kind, {}), **(kwargs.pop("metadata", None) or {})}
+        with context():
+            super().savefig(fname, **kwargs, **({"metadata": metadata} if metadata else {}))
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows."""
+        buffer = BytesIO()
+        self.savefig(buffer, format="png", dpi=200)
+        return buffer.getvalue()
+
+
+class Look(NamedTuple):
+    """How one optimizer is drawn, in every figure of a run."""
+
+    color: str
+    marker: str
+    dash: tuple[float, tuple[float, ...] | None]  # matplotlib's (offset, on-off sequence)
+    width: float  # points
+    order: float  # later is above
+
+
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """One look per name: colour, dash and marker all differ, so that it also reads in grey.
+
+    A name that starts with "NAG" is vermillion, solid, wider and on top. Give the names of the
+    whole run, so that each keeps its look in all figures.
+
+    >>> table = looks(["SGD", "Adam", "NAG"])
+    >>> table["NAG"].dash, table["SGD"].marker, table["Adam"].marker
+    ((0, None), 's', '^')
+    """
+    unique = list(dict.fromkeys(names))
+    heroes = [name for name in unique if name.startswith("NAG")]
+    others = [name for name in unique if not name.startswith("NAG")]
+    table = {name: _hero(index) for index, name in enumerate(heroes)}
+    table |= {name: _other(index) for index, name in enumerate(others)}
+    return {name: table[name] for name in unique}
+
+
+def _hero(index: int) -> Look:
+    color, marker = HEROES[index % len(HEROES)], HERO_MARKERS[index % len(HERO_MARKERS)]
+    # the first of them is drawn last
+    return Look(color, marker, (0, None), HERO_WIDTH, 100 - 0.01 * index)
+
+
+def _other(index: int) -> Look:
+    color, marker = COLORS[index % len(COLORS)], MARKERS[index % len(MARKERS)]
+    return Look(color, marker, DASHES[index % len(DASHES)], PATH_WIDTH, 10 + 0.01 * index)
+
+
+NEUTRAL = Look(MUTED, "o", (0, None), PATH_WIDTH, 0)  # for the key: what is said of every path
+HATCHED = {"facecolor": "#F6E4E4", "edgecolor": NOT_FINITE, "hatch": "//////", "linewidth": 0.0}
+NOTE = {"color": MUTED, "fontsize": SMALL, "linespacing": 1.2}
+GRID = {"color": "#D9DEE2", "linewidth": 0.5}
+NOTICE = {
+    "ha": "center",
+    "va": "center",
+    "color": NOT_FINITE,
+    "fontsize": TEXT,
+    "zorder": 500,
+    "bbox": {"facecolor": PAPER, "edgecolor": "none", "pad": 3},
+}
+
+
+def curve(look: Look) -> dict[str, Any]:
+    """A `Line2D` of this look: a curve, or the sample of a path in a key."""
+    return {
+        "color": look.color,
+        "linestyle": look.dash,
+        "linewidth": look.width,
+        "zorder": look.order,
+        "marker": look.marker,
+        "markersize": DOT + 0.6,
+        "markeredgecolor": PAPER,
+        "markeredgewidth": 0.5,
+    }
+
+
+def core(look: Look) -> dict[str, Any]:
+    """The line of a path."""
+    return {"color": look.color, "lw": look.width, "ls": look.dash, "zorder": look.order}
+
+
+def halo(look: Look) -> dict[str, Any]:
+    """The paper on either side of a path, which parts it from any ground and any other path."""
+    return {"color": PAPER, "lw": look.width + 2 * HALO, "zorder": look.order}
+
+
+def dot(look: Look) -> dict[str, Any]:
+    """A moment of a path."""
+    return {"marker": look.marker, "color": look.color, "ms": DOT, "mec": PAPER, "mew": 0.4}
+
+
+def start(look: Look) -> dict[str, Any]:
+    """The open circle where a path begins."""
+    return {"marker": "o", "ms": START, "mfc": PAPER, "mec": look.color, "mew": 1.1}
+
+
+def star(look: Look) -> dict[str, Any]:
+    """The filled star where a path ends."""
+    return {"marker": "*", "ms": STAR, "mfc": look.color, "mec": PAPER, "mew": 0.6}
+
+
+def cross(look: Look) -> dict[str, Any]:
+    """The cross where a path stops being finite."""
+    return {"marker": "x", "ms": START, "mec": look.color, "mew": 1.4}
+
+
+def arrow(look: Look) -> dict[str, Any]:
+    """A `FancyArrowPatch` of which only the head is seen."""
+    return {
+        "arrowstyle": "-|>",
+        "mutation_scale": ARROW,
+        "color": look.color,
+        "lw": 0,
+        "shrinkA": 0,
+        "shrinkB": 0,
+    }
+
+
+def resolve(names: Iterable[str], given: Mapping[str, Look] | None) -> dict[str, Look]:
+    """The looks of these names: those given, or fresh ones.
+
+    >>> resolve(["Adam"], looks(["SGD", "Adam"]))["Adam"].marker
+    '^'
+    """
+    names = list(dict.fromkeys(names))
+    missing = [] if given is None else [name for name in names if name not in given]
+    if missing:
+        raise ValueError(f"looks has no entry for {missing[0]!r}: call looks() with every name of the run")
+    return looks(names) if given is None else {name: given[name] for name in names}
+
+
+def lab_to_srgb(lab: np.ndarray) -> np.ndarray:
+    """CIELAB (D65) to sRGB in [0, 1]; last axis is the colour. CIE 15:2004, IEC 61966-2-1.
+
+    >>> lab_to_srgb(np.array([100.0, 0.0, 0.0])).round(3).tolist()
+    [1.0, 1.0, 1.0]
+    """
+    lightness = (lab[..., 0] + 16) / 116
+    f = np.stack([lightness + lab[..., 1] / 500, lightness, lightness - lab[..., 2] / 200], axis=-1)
+    white = np.array([0.95047, 1.0, 1.08883])
+    xyz = white * np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29))
+    from_xyz = np.array(
+        [
+            [3.2404542, -1.5371385, -0.4985314],
+            [-0.9692660, 1.8760108, 0.0415560],
+            [0.0556434, -0.2040259, 1.0572252],
+        ]
+    )
+    linear = np.clip(xyz @ from_xyz.T, 0, 1)
+    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+def _ground() -> ListedColormap:
+    """Warm paper to slate blue, at equal distances in CIELAB.
+
+    Loss is light where it is low, since that is where paths end and must be read. The chroma stays
+    under 20, a third of that of any path, so that the ground never competes; the lightness runs
+    from 97 to 62 only, so that white halos show at the one end and dark paths at the other.
+    """
+    anchors = np.array([[97.0, -0.5, 3.0], [82.0, -4.5, -6.5], [62.0, -6.0, -17.5]])
+    fine = np.linspace(0, 1, 2001)
+    curve = np.stack([np.polyval(np.polyfit([0, 0.5, 1], a, 2), fine) for a in anchors.T], axis=-1)
+    length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(curve, axis=0), axis=1))])
+    even = np.linspace(0, length[-1], 256)
+    lab = np.stack([np.interp(even, length, column) for column in curve.T], axis=-1)
+    return ListedColormap(lab_to_srgb(lab), name="nagviz.landscape")
+
+
+LANDSCAPE = _ground()
+
+
+@cache
+def _characters(font: str) -> frozenset[int]:
+    return frozenset(get_font(font).get_charmap())
+
+
+@cache
+def _family_with(character: str) -> str | None:
+    """The first installed family, by name, that has the character."""
+    others = sorted((entry.name, entry.fname) for entry in fontManager.ttflist)
+    named = (pair for pair in others if not pair[0].startswith("Last Resort"))  # only boxes
+    return next((name for name, file in named if ord(character) in _characters(file)), None)
+
+
+def printable(string: str) -> tuple[str, list[str]]:
+    r"""The string as it can be set, and the font families that it takes.
+
+    >>> printable("loss")
+    ('loss', ['DejaVu Sans'])
+    >>> printable("\U000F0000")[0]  # a private character: no font has it
+    '\\U000f0000'
+    """
+    have = _characters(findfont(FontProperties(family=[FAMILY])))
+    missing = {c: _family_with(c) for c in string if ord(c) not in have and c != "\n"}
+    escape = {c: c.encode("ascii", "backslashreplace").decode() for c in missing if not missing[c]}
+    families = [FAMILY, *dict.fromkeys(name for name in missing.values() if name)]
+    return "".join(escape.get(c, c) for c in string), families
+
+
+def text_width(string: str, size: float = SMALL) -> float:
+    """Points that the longest line of a text takes.
+
+    >>> text_width("NAG") < text_width("heavy ball")
+    True
+    """
+    lines = [printable(line) for line in string.split("\n")]
+    return max(
+        text_to_path.get_text_width_height_descent(line, FontProperties(family=families, size=size), "$" in line)[0]
+        for line, families in lines
+    )
