@@ -1,6 +1,6 @@
 """Is a look-ahead step as fast as Optax's own Nesterov? Both in turn, in one process.
 
-    python experiments/benchmarks/step_time.py [--parameters 40_000_000] [--pairs 15]
+    python experiments/benchmarks/step_time.py [--parameters 40_000_000] [--pairs 11] [--only nag]
 
 Prints the median time of a step (update and apply_updates, jitted, buffers donated), the ratio of nagviz to
 `optax.sgd(nesterov=True)` pair by pair, and the temporary memory that the compiler set aside.
@@ -16,9 +16,25 @@ import optax
 
 import nagviz as nv
 
+REFERENCE = "optax.sgd(nesterov=True)"
 OPTIMIZERS = {
-    "optax.sgd(nesterov=True)": lambda: optax.sgd(1e-3, 0.9, nesterov=True),
-    "nv.nag": lambda: nv.nag(1e-3, 0.9),
+    REFERENCE: lambda: optax.sgd(1e-3, 0.9, nesterov=True),
+    "nag": lambda: nv.nag(1e-3, 0.9),
+    "nag, fista_momentum": lambda: nv.nag(1e-3, nv.fista_momentum()),
+    "heavy_ball": lambda: nv.heavy_ball(1e-3, 0.9),
+    "qhm": lambda: nv.qhm(1e-3),
+    "ogm": lambda: nv.ogm(1e-3),
+    "triple_momentum": lambda: nv.triple_momentum(1e-3, 100.0),
+    "robust_momentum": lambda: nv.robust_momentum(1e-3, 100.0, 0.95),
+    "item": lambda: nv.item(1e-3, 100.0),
+    "mass": lambda: nv.mass(1e-3, 1e-4),
+    "agnes": lambda: nv.agnes(1e-3, 1e-4),
+    "schedule_free": lambda: nv.schedule_free(1e-3),
+    "primal_averaging": lambda: nv.primal_averaging(1e-3),
+    "ema_nesterov": lambda: nv.ema_nesterov(1e-3),
+    "nag, gradient_restart": lambda: nv.nag(1e-3, 0.9, restart=nv.gradient_restart()),
+    "nag, speed_restart": lambda: nv.nag(1e-3, 0.9, restart=nv.speed_restart()),
+    "nag, periodic_restart": lambda: nv.nag(1e-3, 0.9, restart=nv.periodic_restart(100)),
 }
 
 
@@ -43,42 +59,45 @@ def seconds(step, params, state, gradient, repeats):
     return (time.perf_counter() - start) / repeats, params, state
 
 
-def measure(leaves, size, pairs, repeats):
+def measure(make, leaves, size, pairs, repeats):
+    """Seconds of a step of an optimizer and of the reference, in turn, and the optimizer's temporary bytes."""
     gradient = [jnp.full((size,), 1e-3) for _ in range(leaves)]
-    runs = {}
-    for name, make in OPTIMIZERS.items():
+    runs = []
+    for optimizer in (make(), OPTIMIZERS[REFERENCE]()):
         params = [jnp.ones((size,)) for _ in range(leaves)]
-        step, state = compile_step(make(), params)
-        runs[name] = [step, params, state]
-    times = {name: [] for name in runs}
+        step, state = compile_step(optimizer, params)
+        runs.append([step, params, state])
+    taken = []
     for pair in range(pairs + 1):
-        for name, run in runs.items():
-            taken, run[1], run[2] = seconds(run[0], run[1], run[2], gradient, repeats)
-            if pair:  # the first is a warm-up
-                times[name].append(taken)
-    return times, {name: run[0].memory_analysis() for name, run in runs.items()}
+        times = [0.0, 0.0]
+        for i in (0, 1) if pair % 2 else (1, 0):  # whoever goes first finds the caches otherwise
+            times[i], runs[i][1], runs[i][2] = seconds(*runs[i], gradient, repeats)
+        taken.append(times)
+    return taken[1:], runs[0][0].memory_analysis().temp_size_in_bytes  # the first is a warm-up
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--parameters", type=int, default=40_000_000)
-    parser.add_argument("--pairs", type=int, default=15)
-    parser.add_argument("--repeats", type=int, default=4)
+    parser.add_argument("--pairs", type=int, default=12)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", default="", help="names that contain this")
     options = parser.parse_args()
     print(f"jax {jax.__version__}, optax {optax.__version__}, {jax.devices()[0].platform}")
     for leaves in (1, 400):
         size = options.parameters // leaves
-        times, memory = measure(leaves, size, options.pairs, options.repeats)
-        print(f"\n{leaves} leaves of {size:,} float32")
-        reference = times["optax.sgd(nesterov=True)"]
-        for name, taken in times.items():
-            ratios = sorted(a / b for a, b in zip(taken, reference, strict=True))
+        print(f"\n{leaves} leaves of {size:,} float32: median ms, and the ratio to {REFERENCE} pair by pair")
+        for name, make in OPTIMIZERS.items():
+            if options.only not in name:
+                continue
+            times, temporary = measure(make, leaves, size, options.pairs, options.repeats)
+            ratios = sorted(ours / theirs for ours, theirs in times)
             quarter = len(ratios) // 4
             print(
-                f"  {name:26s} {statistics.median(taken) * 1e3:8.2f} ms   "
-                f"ratio {statistics.median(ratios):.3f} "
-                f"(quartiles {ratios[quarter]:.3f} to {ratios[-1 - quarter]:.3f})   "
-                f"temporary {memory[name].temp_size_in_bytes / 1e6:.1f} MB"
+                f"  {name:26s} {statistics.median(ours for ours, _ in times) * 1e3:7.2f}   "
+                f"{statistics.median(ratios):.3f} (quartiles {ratios[quarter]:.3f} to {ratios[-1 - quarter]:.3f})   "
+                f"temporary {temporary / 1e6:.1f} MB",
+                flush=True,
             )
 
 

@@ -132,13 +132,14 @@ def nesterov_lookahead(
         alpha, mu, gamma, _ = at(state.age, state.coefficient_states)
         age = optax.safe_increment(state.age)
         held = tuple(w.update(s, **extra) for w, s in zip(weights, state.coefficient_states, strict=True))
-        hit, memory = False, state.restart_memory
+        hit, flow, memory = 0, 1.0, state.restart_memory
         if restart:
-            velocity = _velocity(updates, state.displacement, alpha)
-            hit, memory = restart.judge(Step(state.age, updates, velocity, extra.get("value"), state.restart_memory))
+            step = Step(state.age, updates, state.displacement, alpha, extra.get("value"), state.restart_memory)
+            hit, memory = restart.judge(step)
+            flow = jnp.where(hit, 0.0, 1.0)
             age = jnp.where(hit, 0, age)
             held = jax.tree.map(partial(jnp.where, hit), start(), held)
-        moved, displacement = _step(updates, state.displacement, alpha, mu, gamma, hit)
+        moved, displacement = _step(updates, state.displacement, alpha, flow * mu, flow * (mu * alpha + gamma))
         if restart and restart.reject:
             moved = _where_rejected(hit, updates, state.displacement, moved)
         return moved, LookaheadState(
@@ -153,28 +154,18 @@ def nesterov_lookahead(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _step(updates, displacement, alpha, mu, gamma, restart):
-    """What is emitted, and the new displacement, which a restart sets to 0."""
-    flow = jnp.where(restart, 0.0, 1.0)
+def _step(updates, displacement, alpha, of_displacement, of_update):
+    """alpha d + s', and s' = of_displacement s + of_update d."""
 
     def displaced(d, s):
         # mu (s + alpha d) + gamma d, multiplied out: factored, XLA computes it twice on the CPU.
-        return s if d is None else _sum(flow * mu, s, flow * (mu * alpha + gamma), d).astype(s.dtype)
+        return s if d is None else _sum(of_displacement, s, of_update, d).astype(s.dtype)
 
     def emitted(d, s):
         return None if d is None else _sum(1.0, s, alpha, d).astype(d.dtype)
 
     displacement = jax.tree.map(displaced, updates, displacement, is_leaf=_is_none)
     return jax.tree.map(emitted, updates, displacement, is_leaf=_is_none), displacement
-
-
-def _velocity(updates, displacement, alpha):
-    """x_{t+1} - x_t = s_t + alpha d_t."""
-
-    def leaf(d, s):
-        return None if d is None else _sum(1.0, s, alpha, d)
-
-    return jax.tree.map(leaf, updates, displacement, is_leaf=_is_none)
 
 
 def _where_rejected(hit, updates, displacement, moved):

@@ -28,7 +28,8 @@ class Step(NamedTuple):
 
     age: jax.Array  # (), steps since the start or the last restart, before this one
     update: optax.Updates  # d_t
-    velocity: optax.Updates  # v_{t+1} = x_{t+1} - x_t
+    displacement: optax.Updates  # s_t; the velocity v_{t+1} is s_t + alpha d_t
+    step_weight: jax.Array  # (), alpha
     value: jax.Array | None  # the loss at y_t, where the caller gives it
     memory: jax.Array  # (), what the rule left at the last step
 
@@ -61,7 +62,7 @@ def gradient_restart(reject: bool = False) -> Restart:
 
     Source: O'Donoghue and Candes (2015), section 3.2.
     """
-    return Restart(0.0, lambda step: (inner(step.update, step.velocity) < 0, step.memory), reject)
+    return Restart(0.0, lambda step: (_slope(step) < 0, step.memory), reject)
 
 
 def function_restart(reject: bool = False) -> Restart:
@@ -112,7 +113,7 @@ def speed_restart(min_age: int = 10, *, reject: bool = False) -> Restart:
     require("min_age", min_age, lambda age: age >= 1, "at least 1")
 
     def judge(step):
-        speed = jnp.sqrt(inner(step.velocity, step.velocity)).astype(step.memory.dtype)
+        speed = _speed(step).astype(step.memory.dtype)
         return (speed < step.memory) & (step.age >= min_age), speed
 
     return Restart(0.0, judge, reject)
@@ -139,30 +140,49 @@ def periodic_restart(period: int, *, reject: bool = False) -> Restart:
     return Restart(0.0, lambda step: (step.age + 1 >= period, step.memory), reject)
 
 
-def inner(a: optax.Updates, b: optax.Updates) -> jax.Array:
-    """The real part of the inner product over a whole tree, in float32 or wider."""
-    parts = [_inner(*pair) for pair in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)]
-    return sum(parts, start=jnp.zeros(()))
+def _slope(step: Step) -> jax.Array:
+    """<d_t, v_{t+1}>: negative where the velocity points uphill."""
+    return _total(step, lambda d, v: jnp.real(jnp.conj(d) * v))
 
 
-def _inner(a: jax.Array, b: jax.Array) -> jax.Array:
-    wide = jnp.promote_types(jnp.promote_types(a.dtype, b.dtype), jnp.float32)
-    products = jnp.real(jnp.conj(a.astype(wide)) * b.astype(wide))
-    if any(jax.typeof(products).sharding.spec):
-        return jnp.sum(products)
-    return jax.lax.platform_dependent(products, cpu=_folded_sum, default=jnp.sum)
+def _speed(step: Step) -> jax.Array:
+    """|v_{t+1}|."""
+    return jnp.sqrt(_total(step, lambda d, v: jnp.real(jnp.conj(v) * v)))
 
 
-def _folded_sum(products: jax.Array) -> jax.Array:
-    """The sum by folding eight parts upon one another, again and again.
+def _total(step: Step, of: Callable[[jax.Array, jax.Array], jax.Array]) -> jax.Array:
+    """The sum over the whole tree of a product of d_t and v_{t+1}, in float32 or wider."""
+
+    def product(d, s):
+        wide = jnp.promote_types(jnp.promote_types(d.dtype, s.dtype), jnp.float32)
+        d, s = d.astype(wide), s.astype(wide)
+        return of(d, s + jnp.asarray(step.step_weight, jnp.finfo(wide).dtype) * d)
+
+    def leaf(d, s):
+        if any(jax.typeof(d).sharding.spec):  # slices would cut across the devices
+            return jnp.sum(product(d, s))
+        return jax.lax.platform_dependent(
+            d, s, cpu=lambda *pair: _folded(product, *pair), default=lambda *pair: jnp.sum(product(*pair))
+        )
+
+    def known(d, s):
+        return None if d is None else leaf(d, s)
+
+    parts = jax.tree.map(known, step.update, step.displacement, is_leaf=lambda node: node is None)
+    return sum(jax.tree.leaves(parts), start=jnp.zeros(()))
+
+
+def _folded(product: Callable[..., jax.Array], *pair: jax.Array) -> jax.Array:
+    """The sum of a product, by folding eight parts upon one another, again and again.
 
     XLA's reductions on the CPU add one number after another on one thread; sums of a few slices it runs
-    vectorised on all threads, at half the time for 40M numbers. More than eight at a time is slower again.
+    vectorised on all threads, at half the time for 40M numbers. More than eight at a time is slower again, and
+    so is slicing the product, which is then written out first.
     """
-    rest = []
-    flat = products.reshape(-1)
-    while flat.size >= 4096:
-        part = flat.size // 8
-        rest.append(flat[8 * part :])
-        flat = sum(flat[i * part : (i + 1) * part] for i in range(8))
-    return jnp.sum(jnp.concatenate([flat, *rest]))
+    flat, rest = [leaf.reshape(-1) for leaf in pair], []
+    while flat[0].size >= 4096:
+        part = flat[0].size // 8
+        rest.append(product(*(leaf[8 * part :] for leaf in flat)))
+        slices = ([leaf[i * part : (i + 1) * part] for leaf in flat] for i in range(8))
+        flat, product = [sum(product(*parts) for parts in slices)], lambda total: total
+    return jnp.sum(jnp.concatenate([product(*flat), *rest]))
