@@ -101,9 +101,7 @@ def test_a_missing_extra_is_told_with_how_to_install_it(pipeline, capsys, monkey
     assert err.endswith("pip install 'nagviz[experiments]'\n")
 
 
-@pytest.mark.parametrize(
-    "error", [ImportError("no name"), ImportError("ours", name="nagviz.optim"), ValueError()]
-)
+@pytest.mark.parametrize("error", [ImportError("no name"), ImportError("ours", name="nagviz.optim"), ValueError()])
 def test_a_fault_of_our_own_is_not_explained_away(pipeline, error):
     pipeline.error = error
     with pytest.raises(type(error)):

@@ -22,9 +22,7 @@ def test_the_built_wheel_works_in_an_empty_environment(tmp_path):
         nv.nag(0.1), nv.evaluate, nv.figures.landscape
         print(nv.__version__)
     """
-    run = subprocess.run(
-        [python, "-W", "error", "-c", code], check=True, capture_output=True, text=True, cwd=tmp_path
-    )
+    run = subprocess.run([python, "-W", "error", "-c", code], check=True, capture_output=True, text=True, cwd=tmp_path)
     assert run.stdout.strip() in wheel.name
     command = tmp_path / "empty" / "bin" / "nagviz"
     refused = subprocess.run(

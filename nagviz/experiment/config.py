@@ -234,9 +234,7 @@ class DataRun(Run):
 class FunctionRun(Run):
     """Optimizers descend functions of two parameters; the plane is the whole space."""
 
-    functions: Annotated[
-        tuple[Annotated[TestFunction, Field(discriminator="kind")], ...], Field(min_length=1)
-    ]
+    functions: Annotated[tuple[Annotated[TestFunction, Field(discriminator="kind")], ...], Field(min_length=1)]
 
 
 Config = DataRun | FunctionRun

@@ -124,8 +124,7 @@ def _classification(config: configs.DataRun) -> Problem:
     count, features = samples.train.inputs.shape
     if config.training.batch_size > count:
         raise Refusal(
-            f"training.batch_size: must be at most the {count} training samples, "
-            f"got {config.training.batch_size}"
+            f"training.batch_size: must be at most the {count} training samples, got {config.training.batch_size}"
         )
     model = MODELS[config.model.kind](config.model, (features, samples.classes), config.seed)
     trained, tested = jax.device_put((samples.train, samples.test))
@@ -321,17 +320,10 @@ def _figures(folder: Path, problems, races, panels) -> None:
             curves[title] = {o.rival: (o.path.steps, o.measures[name]) for o in race}
     drawn = {"curves.png": figures.curves(curves)}
     if panels:
-        lost = [
-            f"{o.rival} diverged at step {o.diverged}"
-            for race in races
-            for o in race
-            if o.diverged is not None
-        ]
+        lost = [f"{o.rival} diverged at step {o.diverged}" for race in races for o in race if o.diverged is not None]
         if len(problems) == 1:
             (cut, paths), note = next(iter(panels.values())), "; ".join(lost)
-            landscape_figure = figures.landscape(
-                cut, paths, note=f"{note} and is not drawn" if note else None
-            )
+            landscape_figure = figures.landscape(cut, paths, note=f"{note} and is not drawn" if note else None)
         else:
             landscape_figure = figures.landscapes(panels)
         drawn |= {"landscape.png": landscape_figure, "landscape.pdf": landscape_figure}

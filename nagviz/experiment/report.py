@@ -64,9 +64,7 @@ def start_folder(folder: Path, config: str, *, resume: bool, overwrite: bool) ->
         write(written, config)
         write(folder / "environment.json", json.dumps(environment(), indent=2) + "\n")
     except OSError as error:
-        raise Refusal(
-            f"{error.filename or folder}: {error.strerror}; name another folder by --out"
-        ) from error
+        raise Refusal(f"{error.filename or folder}: {error.strerror}; name another folder by --out") from error
 
 
 def _require_run(folder: Path, written: Path, allowed: bool) -> None:
@@ -82,9 +80,7 @@ def _require_run(folder: Path, written: Path, allowed: bool) -> None:
 def _require_same(written: Path, config: str) -> None:
     before = written.read_text(encoding="utf-8")
     if before != config:
-        lines = difflib.unified_diff(
-            before.splitlines(), config.splitlines(), "there", "asked for", "", "", 0, ""
-        )
+        lines = difflib.unified_diff(before.splitlines(), config.splitlines(), "there", "asked for", "", "", 0, "")
         raise Refusal(
             f"{written.parent} holds a run of another config, which cannot be resumed as this one:\n"
             + "\n".join(lines)

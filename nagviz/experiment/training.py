@@ -26,10 +26,7 @@ class Batches(NamedTuple):
             epoch: np.random.default_rng((self.seed, epoch)).permutation(count)
             for epoch in range(start // per_epoch, -(-stop // per_epoch))
         }
-        rows = (
-            orders[step // per_epoch][step % per_epoch * self.size :][: self.size]
-            for step in range(start, stop)
-        )
+        rows = (orders[step // per_epoch][step % per_epoch * self.size :][: self.size] for step in range(start, stop))
         return np.stack(list(rows)).astype(np.int32)
 
 

@@ -118,8 +118,7 @@ def project(plane: Plane, params: Params | Trajectory) -> Projection:
     coordinates = np.linalg.solve(gram, inner.T).T
     # Not by Pythagoras from the sums above: a small residual would drown in their rounding.
     hidden = sum(
-        np.sum((difference - coordinates @ axes) ** 2, axis=1)
-        for difference, axes in _differences(points, *trees)
+        np.sum((difference - coordinates @ axes) ** 2, axis=1) for difference, axes in _differences(points, *trees)
     )
     residual = np.sqrt(hidden)
     return Projection(coordinates, residual, steps) if stacked else Projection(coordinates[0], residual[0])

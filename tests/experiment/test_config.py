@@ -358,16 +358,11 @@ def test_a_run_is_on_data_or_on_functions(write):
         neither,
         misspelt,
     ]
-    assert (
-        mistakes(write(head + data.replace("[data]\nkind", "[dato]\nkind") + optimizers))[0]
-        == "1: data: is missing"
-    )
+    assert mistakes(write(head + data.replace("[data]\nkind", "[dato]\nkind") + optimizers))[0] == "1: data: is missing"
 
 
 def test_tables_that_do_not_belong_together_are_still_checked(write):
-    text = DATA.replace("= 64", "= 0") + FUNCTIONS[FUNCTIONS.index("[[functions]]") :].replace(
-        "y = [-1, 3]", "y = 1"
-    )
+    text = DATA.replace("= 64", "= 0") + FUNCTIONS[FUNCTIONS.index("[[functions]]") :].replace("y = [-1, 3]", "y = 1")
     keys = [mistake.split(": ")[1] for mistake in mistakes(write(text))]
     assert {"training.batch_size", "functions", "functions.0.y"} <= set(keys)
 
@@ -465,15 +460,13 @@ def test_the_command_line_overrides_the_file(write, settings, value):
 
 def test_the_command_line_reaches_names_with_blanks_and_dots(write):
     path = write(
-        FUNCTIONS.replace('"heavy_ball"', '"heavy_ball"\nname = "mu=0.9"').replace(
-            ', "heavy ball" = 2e-3', ""
-        )
+        FUNCTIONS.replace('"heavy_ball"', '"heavy_ball"\nname = "mu=0.9"').replace(', "heavy ball" = 2e-3', "")
     )
     run = load(path, ['functions.1.learning_rates."mu=0.9"=2', "functions.0.learning_rates={}"])
     assert [function.learning_rates for function in run.functions] == [{}, {"mu=0.9": 2}]
-    assert load(write(FUNCTIONS), ["functions.1.learning_rates.heavy ball=3"]).functions[
-        1
-    ].learning_rates == {"heavy ball": 3}
+    assert load(write(FUNCTIONS), ["functions.1.learning_rates.heavy ball=3"]).functions[1].learning_rates == {
+        "heavy ball": 3
+    }
 
 
 def test_what_an_override_brings_in_is_its_own_mistake(write):
@@ -489,9 +482,7 @@ def test_what_an_override_brings_in_is_its_own_mistake(write):
 def test_the_last_override_of_a_key_answers_for_it(write):
     table, entry = "optimizers.0={kind='nag', learning_rate=1, momentum=8}", "optimizers.0.momentum=7"
     for settings in ([table, entry], [entry, table]):
-        assert [mistake.split(": ")[0] for mistake in mistakes(write(DATA), *settings)] == [
-            f"--set {settings[1]}"
-        ]
+        assert [mistake.split(": ")[0] for mistake in mistakes(write(DATA), *settings)] == [f"--set {settings[1]}"]
 
 
 @pytest.mark.parametrize(
