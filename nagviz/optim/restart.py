@@ -13,7 +13,8 @@ Source: O'Donoghue and Candes (2015); Su, Boyd, Candes (2016).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -158,31 +159,43 @@ def _total(step: Step, of: Callable[[jax.Array, jax.Array], jax.Array]) -> jax.A
         d, s = d.astype(wide), s.astype(wide)
         return of(d, s + jnp.asarray(step.step_weight, jnp.finfo(wide).dtype) * d)
 
-    def leaf(d, s):
-        if any(jax.typeof(d).sharding.spec):  # slices would cut across the devices
-            return jnp.sum(product(d, s))
-        return jax.lax.platform_dependent(
-            d, s, cpu=lambda *pair: _folded(product, *pair), default=lambda *pair: jnp.sum(product(*pair))
-        )
+    @jax.jit  # traced once for leaves that are alike
+    def sums(d, s):
+        if d.size < _SMALL or any(jax.typeof(d).sharding.spec):  # chains would cut across the devices
+            return plain(d, s)
+        return jax.lax.platform_dependent(d, s, cpu=partial(_sums_in_chains, product), default=plain)
 
-    def known(d, s):
-        return None if d is None else leaf(d, s)
+    def plain(d, s):
+        return jnp.full(_ROWS, jnp.sum(product(d, s)) / _ROWS)
 
-    parts = jax.tree.map(known, step.update, step.displacement, is_leaf=lambda node: node is None)
-    return sum(jax.tree.leaves(parts), start=jnp.zeros(()))
+    parts = [sums(d, s) for d, s in _pairs(step)]
+    rows = jnp.stack([jnp.zeros(_ROWS), *parts])
+    # A loop, since XLA would repeat a plain sum over many leaves in each leaf's kernel, and compile for minutes.
+    return jnp.sum(jax.lax.fori_loop(0, len(rows), lambda i, total: total + rows[i], jnp.zeros_like(rows[0])))
 
 
-def _folded(product: Callable[..., jax.Array], *pair: jax.Array) -> jax.Array:
-    """The sum of a product, by folding eight parts upon one another, again and again.
+def _pairs(step: Step) -> Iterator[tuple[jax.Array, jax.Array]]:
+    """Leaves of the update and the displacement that belong together."""
+    updates, displacements = (
+        jax.tree.leaves(tree, is_leaf=lambda node: node is None) for tree in (step.update, step.displacement)
+    )
+    return ((d, s) for d, s in zip(updates, displacements, strict=True) if d is not None)
 
-    XLA's reductions on the CPU add one number after another on one thread; sums of a few slices it runs
-    vectorised on all threads, at half the time for 40M numbers. More than eight at a time is slower again, and
-    so is slicing the product, which is then written out first.
+
+_SMALL = 4096  # numbers, under which a plain sum is as fast
+_ROWS, _CHAINS = 16, 8  # rows are shared out among the threads, chains overlap in each
+
+
+def _sums_in_chains(product: Callable[[jax.Array, jax.Array], jax.Array], d: jax.Array, s: jax.Array) -> jax.Array:
+    """The sum of a product, several partial sums at a time.
+
+    XLA's plain sum on the CPU has d written out first, where d is itself an expression: 160 MB anew at each step for
+    40M numbers, which took three times the step. One reduction to many results reads d and s where they are.
     """
-    flat, rest = [leaf.reshape(-1) for leaf in pair], []
-    while flat[0].size >= 4096:
-        part = flat[0].size // 8
-        rest.append(product(*(leaf[8 * part :] for leaf in flat)))
-        slices = ([leaf[i * part : (i + 1) * part] for leaf in flat] for i in range(8))
-        flat, product = [sum(product(*parts) for parts in slices)], lambda total: total
-    return jnp.sum(jnp.concatenate([product(*flat), *rest]))
+    d, s = d.reshape(-1), s.reshape(-1)
+    whole = d.size - d.size % (_ROWS * _CHAINS)
+    held = product(*(leaf[:whole].reshape(_ROWS, _CHAINS, -1) for leaf in (d, s)))
+    chains = tuple(held[:, i] for i in range(_CHAINS))
+    zeros = (jnp.zeros((), held.dtype),) * _CHAINS
+    sums = jax.lax.reduce(chains, zeros, lambda one, two: tuple(a + b for a, b in zip(one, two, strict=True)), (1,))
+    return sum(sums) + jnp.sum(product(d[whole:], s[whole:])) / _ROWS
