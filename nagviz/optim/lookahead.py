@@ -20,6 +20,7 @@ Plain Nesterov is alpha = 1, gamma = 0. Sources: Nesterov (1983, 2004); Sutskeve
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -383,7 +384,11 @@ def _lookaheads(state: optax.OptState) -> list[LookaheadState]:
         )
     for links in _chains(state):
         for link, *after in (links[i:] for i in range(len(links) - 1)):
-            if _found(link):
+            if not _found(link):
+                continue
+            if isinstance(link, optax.MaskedState):  # another masked link moves other parameters
+                after = [later for later in after if not isinstance(later, optax.MaskedState)]
+            if after:
                 raise ValueError(
                     "state is of a chain in which the look-ahead is not last: "
                     f"{type(after[0]).__name__} comes after it, and what it does to the updates is lost to "
@@ -400,13 +405,14 @@ def _found(state) -> list[LookaheadState]:
 
 
 def _chains(state) -> Iterator[tuple]:
-    """Every plain tuple in a state: that of `optax.chain`."""
+    """The links of every chain in a state: plain tuples, and ordered dicts of `optax.named_chain`."""
 
     def is_chain(node):
-        return type(node) is tuple
+        return type(node) in (tuple, OrderedDict)
 
     for node in jax.tree.leaves(state, is_leaf=is_chain):
         if is_chain(node):
-            yield node
-            for link in node:
+            links = tuple(node.values()) if isinstance(node, OrderedDict) else node
+            yield links
+            for link in links:
                 yield from _chains(link)

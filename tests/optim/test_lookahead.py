@@ -208,7 +208,7 @@ def test_read_outs_say_what_is_wrong_with_a_state():
     params = {"a": jnp.zeros(2), "b": jnp.zeros(2)}
     with pytest.raises(ValueError, match="state holds no look-ahead"):
         nv.iterate(optax.sgd(0.1).init(params), params)
-    twice = optax.named_chain(("one", nv.nag(0.1)), ("two", nv.nesterov_lookahead(0.5)))
+    twice = nv.outer_nesterov(nv.nag(0.1), 2)
     with pytest.raises(ValueError, match=r"several look-aheads.*params\['a'\]"):
         nv.iterate(twice.init(params), params)
     with pytest.raises(ValueError, match=r"has no params\['b'\], which the state moves"):
