@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax import export
 
 from nagviz.optim.coefficients import Coefficient, carried
 from nagviz.optim.restart import Restart, Step
@@ -42,6 +43,9 @@ class LookaheadState(NamedTuple):
     coefficient_states: tuple[Any, ...]  # the scalars of coefficients that follow a recurrence
     restart_count: jax.Array  # (), int32
     restart_memory: jax.Array  # (), what the restart rule remembers
+
+
+export.register_namedtuple_serialization(LookaheadState, serialized_name="nagviz.LookaheadState")
 
 
 def nesterov_lookahead(

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax import export
 
 from nagviz.optim.coefficients import Coefficient, Scalar, require
 from nagviz.optim.lookahead import LookaheadState, nesterov_lookahead
@@ -23,6 +24,9 @@ class OuterState(NamedTuple):
     fast_steps: jax.Array  # (), int32: inner steps taken from there
     outer: LookaheadState
     inner: optax.OptState  # of the inner optimizer, which goes on over outer steps
+
+
+export.register_namedtuple_serialization(OuterState, serialized_name="nagviz.OuterState")
 
 
 def outer_nesterov(
