@@ -2,8 +2,9 @@
 
 from nagviz.landscape.directions import pca_plane
 from nagviz.landscape.plane import Plane, Projection, embed, project
-from nagviz.landscape.slicing import Slice, evaluate, load_slice, save_slice
-from nagviz.landscape.trajectory import Trajectory, load_trajectory, save_trajectory
+from nagviz.landscape.slicing import Slice, evaluate
+from nagviz.landscape.storage import load_slice, load_trajectory, save_slice, save_trajectory
+from nagviz.landscape.trajectory import Trajectory
 
 __all__ = [
     "Plane",

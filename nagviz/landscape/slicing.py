@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -115,19 +114,3 @@ def _mean(row_function, plane, rows, batches, report) -> np.ndarray:
             values[done - 1] += size * np.asarray(row_function(plane, coordinates, batch), np.float64)
         report(done, len(rows))
     return values / sum(sizes)
-
-
-def save_slice(file: Path, cut: Slice) -> None:
-    """Write a slice as an `.npz`, whole or not at all."""
-    partial = file.with_name(f".{file.name}.partial")
-    with partial.open("wb") as stream:
-        np.savez(stream, **{name: field for name, field in cut._asdict().items() if field is not None})
-    partial.replace(file)
-
-
-def load_slice(file: Path) -> Slice:
-    """Read a slice that `save_slice` wrote."""
-    with np.load(file, allow_pickle=False) as held:
-        y = held["y"] if "y" in held.files else None
-        labels = tuple(held["labels"].tolist())
-        return Slice(held["x"], y, held["values"], labels, held["quantity"].item())

@@ -66,17 +66,6 @@ def test_every_row_is_reported():
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
 
-def test_a_slice_is_saved_and_loaded_whole(tmp_path):
-    cut = nv.evaluate(loss, PLANE, X, Y, quantity="sum")
-    nv.save_slice(tmp_path / "cut.npz", cut)
-    again = nv.load_slice(tmp_path / "cut.npz")
-    assert again.labels == cut.labels
-    assert again.quantity == "sum"
-    for name in ("x", "y", "values"):
-        np.testing.assert_array_equal(getattr(again, name), getattr(cut, name))
-    assert [path.name for path in tmp_path.iterdir()] == ["cut.npz"]
-
-
 @pytest.mark.parametrize(
     ("x", "y", "batches", "message"),
     [
