@@ -5,29 +5,31 @@ from __future__ import annotations
 import jax
 import numpy as np
 
-from nagviz.landscape.plane import Plane, blocks, rows_like
-from nagviz.landscape.trajectory import Params, Trajectory, last
+from nagviz.landscape.parameters import Params, blocks, combine, leaves_like
+from nagviz.landscape.plane import Plane
+from nagviz.landscape.trajectory import Trajectory, last
 
 
-def pca_plane(*trajectories: Trajectory, origin: Params | None = None) -> Plane:
+def pca_plane(*trajectories: Trajectory, origin: Params | None = None, centred: bool | None = None) -> Plane:
     """The plane of the two principal components of one path, or of several together.
 
     With R the (snapshots, parameters) matrix of all differences from the origin, the axes are R's first two
     right singular vectors. They come from the eigenvectors w of the small Gram matrix R R', as R' w / sigma,
-    so that nothing of the size of the parameters squared is made.
+    so that nothing of the size of the parameters squared is made, and no copy of the path in float64.
 
     Args:
-        trajectories: paths over the same parameters.
-        origin: the point that the plane goes through. By default the end of the path for one trajectory
-            (Li et al. 2018), and for several the mean of all snapshots, which hides the least squared
-            distance of any plane.
+        trajectories: paths over the same parameters. Leaves may be arrays on disk (see `open_trajectory`).
+        origin: the point that the plane goes through; if given, `centred` says nothing.
+        centred: go through the mean of all snapshots, which hides the least squared distance of any plane,
+            instead of the end of the (first) path (Li et al. 2018). By default for several paths only.
 
     Returns:
         A plane with orthonormal axes, each turned so that its largest coordinate along the paths is
         positive, and `.explained`: each axis's share of sum |theta_t - origin|^2.
 
     Raises:
-        ValueError: no trajectory; a snapshot that is not finite; paths that do not move in two directions.
+        ValueError: no trajectory; paths over unlike parameters (the first differing path is named); a snapshot
+            that is not finite; paths that do not move in two directions.
 
     Example:
         >>> import numpy as np, nagviz as nv
@@ -43,31 +45,38 @@ def pca_plane(*trajectories: Trajectory, origin: Params | None = None) -> Plane:
     if not trajectories:
         raise ValueError("trajectories must hold at least one path, got none")
     if origin is None:
-        origin = last(trajectories[0]) if len(trajectories) == 1 else _mean(trajectories)
-    start = rows_like(origin, origin)[0]
-    paths = [rows_like(origin, trajectory.params)[0] for trajectory in trajectories]
-    weights, explained = _principal(_gram(start, paths))
-    axes = _combine(start, paths, weights)
+        centred = len(trajectories) > 1 if centred is None else centred
+        origin = _mean(trajectories) if centred else last(trajectories[0])
+    paths = [_snapshots(origin, trajectory) for trajectory in trajectories]
+    weights, explained = _principal(_gram(origin, paths))
     labels = tuple(f"PC {i} ({share:.1%} of path variance)" for i, share in enumerate(explained, 1))
-    return Plane(origin, tuple(_like(origin, axis) for axis in axes), labels, tuple(explained))
+    return Plane(origin, combine(origin, weights, *paths), labels, tuple(explained))
+
+
+def _snapshots(origin: Params, trajectory: Trajectory) -> tuple[list, int]:
+    leaves, stacked = leaves_like(origin, trajectory.params)
+    if stacked is None:
+        raise ValueError("trajectories must have leaves (snapshots, *shape), got one point; stack_snapshots makes them")
+    return leaves, stacked
 
 
 def _mean(trajectories):
     count = sum(len(trajectory.steps) for trajectory in trajectories)
 
     def leaf(*paths):
-        total = sum(np.sum(path, axis=0, dtype=np.result_type(path, np.float64)) for path in paths)
+        total = sum(np.sum(path, axis=0, dtype=np.result_type(path, np.float64)) for path in map(np.asarray, paths))
         return (total / count).astype(paths[0].dtype)
 
     return jax.tree.map(leaf, *(trajectory.params for trajectory in trajectories))
 
 
-def _gram(start, paths) -> np.ndarray:
+def _gram(origin, paths) -> np.ndarray:
     """R R', summed over blocks of columns."""
     total = 0.0
-    for origin, *rows in blocks(start, *paths):
-        difference = np.concatenate(rows) - origin
-        total = total + difference @ difference.T
+    with np.errstate(invalid="ignore", over="ignore"):
+        for centre, *rows in blocks((jax.tree.leaves(origin), 1), *paths):
+            difference = np.concatenate(rows) - centre
+            total = total + difference @ difference.T
     if not np.all(np.isfinite(total)):
         bad = int(np.flatnonzero(~np.isfinite(np.diag(total)))[0])
         raise ValueError(f"trajectories must be finite, but snapshot {bad} is not; leave it out")
@@ -86,24 +95,3 @@ def _principal(gram: np.ndarray) -> tuple[np.ndarray, list[float]]:
     # The coordinates of the snapshots on an axis are sigma w: fix the sign by the largest of them.
     signs = np.sign(vectors[np.argmax(np.abs(vectors), axis=0), [0, 1]])
     return signs * vectors / np.sqrt(values), (values / np.trace(gram)).tolist()
-
-
-def _combine(start, paths, weights: np.ndarray) -> np.ndarray:
-    """The axes R' w as a (2, parameters) array."""
-    parts = [weights.T @ (np.concatenate(rows) - origin) for origin, *rows in blocks(start, *paths)]
-    return np.concatenate(parts, axis=1)
-
-
-def _like(tree: Params, vector: np.ndarray) -> Params:
-    """A vector of real numbers as a tree like another one."""
-    leaves, structure = jax.tree.flatten(tree)
-    pieces = np.split(vector, np.cumsum([_reals(leaf) for leaf in leaves])[:-1])
-    shaped = [
-        piece.astype(leaf.real.dtype).view(leaf.dtype).reshape(leaf.shape)
-        for piece, leaf in zip(pieces, map(np.asarray, leaves), strict=True)
-    ]
-    return jax.tree.unflatten(structure, shaped)
-
-
-def _reals(leaf) -> int:
-    return np.size(leaf) * (2 if np.iscomplexobj(leaf) else 1)

@@ -10,22 +10,23 @@ and what is left, |p - origin - c_1 u - c_2 v|, is the distance that the plane h
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nagviz.landscape.trajectory import Params, Trajectory
+from nagviz.landscape.parameters import Params, blocks, leaves_like, require_floating
+from nagviz.landscape.trajectory import Trajectory
 
 
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["origin", "axes"],
-    meta_fields=["labels", "explained"],
+    meta_fields=["labels", "explained", "eigenvalues", "residuals"],
 )
 @dataclass(frozen=True)
 class Plane:
@@ -42,6 +43,8 @@ class Plane:
     axes: tuple[Params, ...]
     labels: tuple[str, ...] = ()  # what each axis is, for a reader
     explained: tuple[float, ...] = ()  # each axis's share of a path's variance, where it was made from one
+    eigenvalues: tuple[float, ...] = ()  # the loss's curvature along each axis, where it is a Hessian eigenvector
+    residuals: tuple[float, ...] = ()  # |H v - eigenvalue v| of each such axis v, |v| = 1
 
 
 class Projection(NamedTuple):
@@ -50,36 +53,48 @@ class Projection(NamedTuple):
     coordinates: np.ndarray  # (axes,), or (points, axes) for a stacked trajectory; in units of the axes
     residual: np.ndarray  # () or (points,): Euclidean distance from the plane
     steps: np.ndarray | None = None  # (points,) of a trajectory, where they are known
+    share: np.ndarray | None = None  # () or (points,): residual / distance from the origin; 0 at the origin
+    # Of sum |p - origin|^2 over the finite points: what the first axis explains, what the second one adds.
+    explained: tuple[float, ...] = ()
 
 
 def embed(plane: Plane, coordinates: jax.typing.ArrayLike) -> Params:
     """The parameters at given coordinates: origin + c_1 u + c_2 v.
 
+    Computed in float32, or in the parameters' own type where that is wider.
+
     Args:
         plane: a plane or a line.
-        coordinates: one number an axis, shape (axes,).
+        coordinates: one number an axis, shape (axes,); or a stack of such, (..., axes).
 
     Returns:
-        A tree like the origin, of its dtypes.
+        A tree like the origin, of its dtypes; each leaf stacked as the coordinates are.
 
     Raises:
-        ValueError: not one coordinate an axis.
+        ValueError: not one coordinate an axis; parameters that are whole numbers.
 
     Example:
         >>> import jax.numpy as jnp, nagviz as nv
         >>> line = nv.Plane(jnp.array([1.0, 1.0]), (jnp.array([0.0, 2.0]),))
         >>> nv.embed(line, (3.0,)).tolist()
         [1.0, 7.0]
+        >>> nv.embed(line, [(0.0,), (3.0,)]).tolist()
+        [[1.0, 1.0], [1.0, 7.0]]
     """
     coordinates = jnp.asarray(coordinates)
-    if coordinates.shape != (len(plane.axes),):
+    if coordinates.shape[-1:] != (len(plane.axes),):
         raise ValueError(
-            f"coordinates must have shape ({len(plane.axes)},), one number for each axis of the plane, "
+            f"coordinates must have shape (..., {len(plane.axes)}), one number for each axis of the plane, "
             f"got {coordinates.shape}"
         )
+    require_floating("origin", plane.origin)
+    if coordinates.ndim > 1:
+        return jax.vmap(partial(embed, plane))(coordinates)
 
     def leaf(origin, *axes):
-        moved = origin + sum(c.astype(origin.dtype) * a for c, a in zip(coordinates, axes, strict=True))
+        origin = jnp.asarray(origin)
+        wide = jnp.promote_types(origin.dtype, jnp.float32)
+        moved = origin.astype(wide) + sum(c.astype(wide) * a for c, a in zip(coordinates, axes, strict=True))
         return moved.astype(origin.dtype)
 
     return jax.tree.map(leaf, plane.origin, *plane.axes)
@@ -91,37 +106,41 @@ def project(plane: Plane, params: Params | Trajectory) -> Projection:
     Args:
         plane: a plane or a line; its axes may be skew.
         params: one point (a tree like the origin), stacked points (each leaf with one more axis in front), or
-            a `Trajectory`.
+            a `Trajectory`. Leaves may be arrays on disk (see `open_trajectory`), of which one at a time is read.
 
     Returns:
-        `.coordinates` of shape (axes,) or (points, axes) and `.residual` of shape () or (points,), float64;
-        `.steps` of a trajectory.
+        `.coordinates` of shape (axes,) or (points, axes), `.residual` and its share of the distance from the
+        origin `.share` of shape () or (points,), float64; `.explained`; `.steps` of a trajectory. A point that is
+        not finite has coordinates and distances that are not.
 
     Raises:
-        ValueError: the axes are parallel or zero, or the tree does not match the plane's.
+        ValueError: the axes are parallel, zero or not finite, or the tree does not match the plane's.
 
     Example:
         >>> import jax.numpy as jnp, nagviz as nv
         >>> plane = nv.Plane(jnp.zeros(3), (jnp.array([1.0, 0.0, 0.0]), jnp.array([1.0, 1.0, 0.0])))
-        >>> seen = nv.project(plane, jnp.array([3.0, 2.0, 4.0]))
-        >>> print(seen.coordinates, seen.residual)
-        [1. 2.] 4.0
+        >>> seen = nv.project(plane, jnp.array([3.0, 2.0, 6.0]))
+        >>> print(seen.coordinates, seen.residual, seen.share.round(3))
+        [1. 2.] 6.0 0.857
     """
     steps, params = params if isinstance(params, Trajectory) else (None, params)
-    points, stacked = rows_like(plane.origin, params)
-    trees = [rows_like(plane.origin, tree)[0] for tree in (plane.origin, *plane.axes)]
-    gram = inner = 0.0
-    for difference, axes in _differences(points, *trees):
-        gram = gram + axes @ axes.T
-        inner = inner + difference @ axes.T
-    _require_independent(gram)
-    coordinates = np.linalg.solve(gram, inner.T).T
-    # Not by Pythagoras from the sums above: a small residual would drown in their rounding.
-    hidden = sum(
-        np.sum((difference - coordinates @ axes) ** 2, axis=1) for difference, axes in _differences(points, *trees)
-    )
-    residual = np.sqrt(hidden)
-    return Projection(coordinates, residual, steps) if stacked else Projection(coordinates[0], residual[0])
+    points, stacked = leaves_like(plane.origin, params)
+    trees = ((points, 1 if stacked is None else stacked), *_plane_trees(plane))
+    metric = gram(plane)
+    with np.errstate(invalid="ignore", over="ignore"):  # points that are not finite are data
+        inner = squares = 0.0
+        for difference, axes in _differences(*trees):
+            inner = inner + difference @ axes.T
+            squares = squares + np.sum(difference**2, axis=1)
+        coordinates = np.linalg.solve(metric, inner.T).T
+        # Not by Pythagoras from the sums above: a small residual would drown in their rounding.
+        hidden = sum(
+            np.sum((difference - coordinates @ axes) ** 2, axis=1) for difference, axes in _differences(*trees)
+        )
+    share = np.sqrt(np.divide(hidden, squares, out=np.zeros_like(squares), where=squares != 0))
+    seen = (coordinates, np.sqrt(hidden), share)
+    coordinates, residual, share = seen if stacked is not None else (field[0] for field in seen)
+    return Projection(coordinates, residual, steps, share, _explained(metric, inner, squares))
 
 
 def _differences(points, origin, *axes) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -130,58 +149,66 @@ def _differences(points, origin, *axes) -> Iterator[tuple[np.ndarray, np.ndarray
         yield point - start, np.concatenate(along)
 
 
-def _require_independent(gram: np.ndarray) -> None:
-    lengths = np.sqrt(np.diag(gram))
-    if not np.all(lengths > 0) or not np.all(np.isfinite(gram)):
-        raise ValueError(f"plane.axes must be finite and not zero, got axes of lengths {lengths.tolist()}")
-    # float32 axes that are multiples of one another have a cosine within 1e-7 of 1, so a sine below 1e-3.
-    if np.linalg.eigvalsh(gram / np.outer(lengths, lengths))[0] < 1e-7:
-        raise ValueError(
-            "plane.axes must not be parallel: their cosine is "
-            f"{gram[0, 1] / np.prod(lengths):.9f}; give a line, or another second axis"
-        )
+def _explained(metric: np.ndarray, inner: np.ndarray, squares: np.ndarray) -> tuple[float, ...]:
+    """Shares of the squared distances along the axes, made orthonormal in their order: metric = L L'."""
+    finite = np.isfinite(squares)
+    along = np.linalg.solve(np.linalg.cholesky(metric), inner[finite].T)
+    total = np.sum(squares[finite])
+    return tuple((np.sum(along**2, axis=1) / total).tolist()) if total > 0 else (0.0,) * len(along)
 
 
-def rows_like(origin: Params, params: Params) -> tuple[list[np.ndarray], bool]:
-    """The leaves of a point, or of a stacked trajectory, as real (points, size) arrays.
+def gram(plane: Plane) -> np.ndarray:
+    """The inner products of a plane's axes, which is also the check that they span it.
+
+    The distance between two points of the plane whose coordinates differ by c is sqrt(c' G c).
 
     Returns:
-        The leaves, and whether they were stacked.
+        (axes, axes), float64.
 
     Raises:
-        ValueError: the tree or a shape is not the origin's; the first one that differs is named.
+        ValueError: an axis that is no tree like the origin (the first differing path is named), is not finite or
+            zero; axes that are parallel; an origin that is not finite.
+
+    Example:
+        >>> import jax.numpy as jnp, nagviz as nv
+        >>> print(nv.gram(nv.Plane(jnp.zeros(2), (jnp.array([1.0, 0.0]), jnp.array([1.0, 2.0])))))
+        [[1. 1.]
+         [1. 5.]]
     """
-    wanted = _by_path(origin)
-    given = _by_path(params)
-    if odd := [path for path in [*wanted, *given] if path not in wanted or path not in given]:
-        raise ValueError(f"params must be a tree like the plane's origin; params{odd[0]} is in one only")
-    first = next(iter(wanted))
-    lead = np.shape(given[first])[:1] if np.ndim(given[first]) > np.ndim(wanted[first]) else ()
-    for path, leaf in given.items():
-        if np.shape(leaf) != (*lead, *np.shape(wanted[path])):
-            raise ValueError(
-                f"params{path} must have the shape {np.shape(wanted[path])} of the plane's origin, or "
-                f"(points, *that) in every leaf alike, got {np.shape(leaf)}"
-            )
-    return [_real_rows(leaf, *(lead or (1,))) for leaf in given.values()], bool(lead)
+    if not plane.axes:
+        raise ValueError("plane.axes must hold one axis (a line) or two, got none")
+    products, finite = 0.0, True
+    with np.errstate(invalid="ignore", over="ignore"):
+        for origin, *axes in blocks(*_plane_trees(plane)):
+            stacked = np.concatenate(axes)
+            products = products + stacked @ stacked.T
+            finite = finite and bool(np.isfinite(origin).all())
+    if not finite:
+        raise ValueError("plane.origin must be finite; cut through a point that training has not lost")
+    _require_independent(products)
+    return products
 
 
-def _by_path(tree: Params) -> dict[str, Any]:
-    return {jax.tree_util.keystr(p): leaf for p, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+def _plane_trees(plane: Plane) -> list[tuple[list, int]]:
+    """The leaves of the origin and the axes, each one point."""
+    parts = {"plane.origin": plane.origin} | {f"plane.axes[{i}]": axis for i, axis in enumerate(plane.axes)}
+    trees = []
+    for name, tree in parts.items():
+        leaves, stacked = leaves_like(plane.origin, tree, name)
+        if stacked is not None:
+            raise ValueError(f"{name} must have the shapes of the plane's origin, got one axis more in every leaf")
+        trees.append((leaves, 1))
+    return trees
 
 
-def _real_rows(leaf: jax.typing.ArrayLike, points: int) -> np.ndarray:
-    """A complex number is two real ones: inner products are then those of the real space."""
-    rows = np.ascontiguousarray(leaf).reshape(points, -1)
-    return rows.view(rows.real.dtype) if np.iscomplexobj(rows) else rows
-
-
-_BLOCK = 1 << 22  # numbers: 32 MB in float64
-
-
-def blocks(*trees: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, ...]]:
-    """The same columns of several trees of (points, size) leaves, widened to float64 a block at a time."""
-    for leaves in zip(*trees, strict=True):
-        width = max(1, _BLOCK // max(len(leaf) for leaf in leaves))
-        for start in range(0, leaves[0].shape[1], width):
-            yield tuple(leaf[:, start : start + width].astype(np.float64) for leaf in leaves)
+def _require_independent(products: np.ndarray) -> None:
+    lengths = np.sqrt(np.diag(products))
+    if not np.all(lengths > 0) or not np.all(np.isfinite(products)):
+        raise ValueError(f"plane.axes must be finite and not zero, got axes of lengths {lengths.tolist()}")
+    # float32 axes that are multiples of one another have a cosine within 1e-7 of 1, so a sine below 1e-3.
+    cosines = products / np.outer(lengths, lengths)
+    if np.linalg.eigvalsh(cosines)[0] < 1e-7:
+        raise ValueError(
+            f"plane.axes must not be parallel: their cosine is {cosines[0, -1]:.9f}; "
+            "give a line, or another second axis"
+        )

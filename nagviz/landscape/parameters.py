@@ -1,0 +1,137 @@
+"""Parameters are any pytree of floating-point arrays: their names, their likeness, and sums over all of them.
+
+A tree is compared with another leaf by leaf and by name, so that a difference is told where it stands. Sums over
+the parameters run in float64 over blocks of columns: no copy of the parameters in float64 is ever made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Params = Any  # a pytree of arrays
+Rows = list[np.ndarray]  # the leaves of stacked points, each as (points, reals of the leaf)
+
+
+def by_path(tree: Params) -> dict[str, Any]:
+    """The leaves by the expression that picks each one out of the tree.
+
+    Example:
+        >>> by_path({"layers": [{"kernel": 1.0}]})
+        {"['layers'][0]['kernel']": 1.0}
+    """
+    return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def names(tree: Params) -> list[str]:
+    """A name for each leaf, for a reader and for predicates: its keys with strokes between them.
+
+    A Flax nnx state keeps an array as the `.value` of a variable, which adds nothing and is left out.
+
+    Example:
+        >>> names({"layers": [{"kernel": 1.0, "bias": 2.0}]})
+        ['layers/0/bias', 'layers/0/kernel']
+    """
+    return [_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def _name(path) -> str:
+    match path:
+        case (*_, jax.tree_util.DictKey(), jax.tree_util.GetAttrKey("value")):
+            path = path[:-1]
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def require_floating(name: str, tree: Params) -> None:
+    """Refuse a tree that holds no array, or one of whole numbers: such parameters cannot be moved."""
+    leaves = by_path(tree)
+    if not leaves:
+        raise ValueError(f"{name} must hold at least one array, got {tree!r}")
+    for path, leaf in leaves.items():
+        kind = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
+        if not jnp.issubdtype(kind, jnp.inexact):
+            raise ValueError(
+                f"{name}{path} must be an array of floating-point numbers, got {kind}; "
+                "split what is trained from the rest of the state"
+            )
+
+
+def leaves_like(origin: Params, params: Params, name: str = "params") -> tuple[list[Any], int | None]:
+    """The leaves of a point, or of stacked points, in the order of the origin's; nothing is read or copied.
+
+    Returns:
+        The leaves, and the number of points where they are stacked.
+
+    Raises:
+        ValueError: the tree or a shape is not the origin's; the first path that differs is named.
+    """
+    require_floating("origin", origin)
+    wanted, given = by_path(origin), by_path(params)
+    for path in [*wanted, *given]:
+        if path not in given:
+            raise ValueError(f"{name} must be a tree like the plane's origin; {name}{path} is missing")
+        if path not in wanted:
+            raise ValueError(f"{name} must be a tree like the plane's origin, which has no {name}{path}")
+    first = next(iter(wanted))
+    lead = np.shape(given[first])[:1] if np.ndim(given[first]) > np.ndim(wanted[first]) else ()
+    for path, leaf in wanted.items():
+        if np.shape(given[path]) != (*lead, *np.shape(leaf)):
+            raise ValueError(
+                f"{name}{path} must have the shape {np.shape(leaf)} of the plane's origin, or "
+                f"(points, *that) in every leaf alike, got {np.shape(given[path])}"
+            )
+    return [given[path] for path in wanted], (lead[0] if lead else None)
+
+
+_BLOCK = 1 << 21  # numbers: 16 MB in float64
+
+
+def blocks(*trees: tuple[Sequence[Any], int]) -> Iterator[tuple[np.ndarray, ...]]:
+    """The same columns of several (leaves, points), as float64 (points, columns) a block at a time.
+
+    A leaf may be an array on disk: one at a time is read whole. A complex number is two real ones, so that
+    inner products are those of the real space.
+    """
+    width = max(1, _BLOCK // sum(points for _, points in trees))
+    for leaves in zip(*(leaves for leaves, _ in trees), strict=True):
+        rows = [_real_rows(leaf, points) for leaf, (_, points) in zip(leaves, trees, strict=True)]
+        for start in range(0, rows[0].shape[1], width):
+            yield tuple(row[:, start : start + width].astype(np.float64) for row in rows)
+
+
+def _real_rows(leaf: Any, points: int) -> np.ndarray:
+    array = np.asarray(leaf)
+    rows = np.ascontiguousarray(array).reshape(points, array.size // max(points, 1))
+    return rows.view(rows.real.dtype) if np.iscomplexobj(rows) else rows
+
+
+def combine(origin: Params, weights: np.ndarray, *trees: tuple[Sequence[Any], int]) -> tuple[Params, ...]:
+    """Weighted sums of all points of several (leaves, points), less the origin each: trees like the origin.
+
+    Args:
+        origin: what is subtracted from every point, and whose structure and dtypes the sums have.
+        weights: (points of all, sums).
+        trees: leaves in the order of the origin's, and how many points are stacked in them.
+
+    Returns:
+        `weights.shape[1]` trees.
+    """
+    start, structure = jax.tree.flatten(origin)
+    summed = []
+    for i, leaf in enumerate(start):
+        picked = [([leaves[i]], points) for leaves, points in trees]
+        parts = [
+            weights.T @ (np.concatenate(rows) - centre) for centre, *rows in blocks(([leaf], 1), *picked)
+        ]  # a leaf without columns has no block
+        columns = np.concatenate([np.zeros((weights.shape[1], 0)), *parts], axis=1)
+        summed.append(_as_leaf(columns, np.asarray(leaf)))
+    return tuple(jax.tree.unflatten(structure, [rows[i] for rows in summed]) for i in range(weights.shape[1]))
+
+
+def _as_leaf(rows: np.ndarray, leaf: np.ndarray) -> np.ndarray:
+    """Rows of real numbers as stacked leaves like the one given."""
+    return np.ascontiguousarray(rows.astype(leaf.real.dtype)).view(leaf.dtype).reshape(-1, *leaf.shape)
