@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from nagviz.landscape.parameters import Params, blocks, combine, leaves_like
-from nagviz.landscape.plane import Plane
+from nagviz.landscape.plane import Plane, spanned
 from nagviz.landscape.trajectory import Trajectory, last
 
 
@@ -95,3 +95,86 @@ def _principal(gram: np.ndarray) -> tuple[np.ndarray, list[float]]:
     # The coordinates of the snapshots on an axis are sigma w: fix the sign by the largest of them.
     signs = np.sign(vectors[np.argmax(np.abs(vectors), axis=0), [0, 1]])
     return signs * vectors / np.sqrt(values), (values / np.trace(gram)).tolist()
+
+
+def points_plane(start: Params, end: Params, third: Params | None = None) -> Plane:
+    """The line through two points, or the plane through three.
+
+    The first axis is u = end - start, so that the coordinate runs from 0 to 1 between them; the second is the part
+    of third - start at right angles to it,
+
+        v = (third - start) - s u,    s = <u, third - start> / <u, u>
+
+    so that the points lie at (0, 0), (1, 0) and (s, 1), with residual 0.
+
+    Args:
+        start: the origin.
+        end: another point over the same parameters.
+        third: a third one, for a plane.
+
+    Raises:
+        ValueError: trees that differ (the first path is named), points that coincide or lie on a line, or are
+            not finite.
+
+    Example:
+        >>> import numpy as np, nagviz as nv
+        >>> p = np.array([[1.0, 1.0, 1.0], [3.0, 1.0, 1.0], [2.0, 5.0, 1.0]])
+        >>> plane = nv.points_plane(*p)
+        >>> print(nv.project(plane, p).coordinates)
+        [[0.  0. ]
+         [1.  0. ]
+         [0.5 1. ]]
+
+    Source: Goodfellow, Vinyals, Saxe (2015) for the line; Garipov, Izmailov, Podoprikhin, Vetrov, Wilson (2018),
+    section 3, for the plane.
+    """
+    given = {"end": end} if third is None else {"end": end, "third": third}
+    trees = [_one_point(start, point, name) for name, point in given.items()]
+    differences = combine(start, np.eye(len(trees)), *trees)
+    products = spanned(Plane(start, differences), "the differences of the points from start")
+    labels = ("from start to end", "towards the third point")
+    if third is None:
+        return Plane(start, differences, labels[:1])
+    share = products[0, 1] / products[0, 0]
+    return Plane(start, combine(start, np.array([[1.0, -share], [0.0, 1.0]]), *trees), labels)
+
+
+def _one_point(origin: Params, point: Params, name: str) -> tuple[list, int]:
+    leaves, stacked = leaves_like(origin, point, name)
+    if stacked is not None:
+        raise ValueError(f"{name} must be one point, got {stacked} stacked ones; pick one of them")
+    return leaves, 1
+
+
+def step_plane(params: Params, velocity: Params, step: Params) -> Plane:
+    """The plane of one Nesterov step, in which all of it lies exactly.
+
+    Its origin is the look-ahead point y_t, its axes are the velocity s_t = y_t - x_t and the step d_t, so that
+
+        x_t at (-1, 0)    y_t at (0, 0)    x_{t+1} = y_t + d_t at (0, 1)
+        y_{t+1} = x_{t+1} + mu (s_t + d_t) at (mu, 1 + mu)
+
+    A heavy-ball step y_{t+1} = y_t + s_t + d_t lies in it too, but takes its gradient at y_t alone.
+
+    Args:
+        params: y_t, the point at which the gradient is taken.
+        velocity: s_t, such as `velocity(state, params)`.
+        step: d_t, the base optimizer's whole step at y_t; for SGD minus learning rate times gradient.
+
+    Raises:
+        ValueError: trees that differ (the first path is named); a velocity or step that is zero, as the velocity is
+            before the first step and after a restart; the two parallel.
+
+    Example:
+        >>> import jax.numpy as jnp, nagviz as nv
+        >>> y, s, d = jnp.array([1.0, 1.0, 0.0]), jnp.array([0.5, 0.0, 0.0]), jnp.array([0.0, -1.0, 2.0])
+        >>> seen = nv.project(nv.step_plane(y, s, d), jnp.stack([y - s, y + d + 0.9 * (s + d)]))
+        >>> print(seen.coordinates.round(6), seen.residual.max() < 1e-6)
+        [[-1.   0. ]
+         [ 0.9  1.9]] True
+
+    Source: the recursion of `nesterov_lookahead` with alpha = 1 and gamma = 0.
+    """
+    plane = Plane(params, (velocity, step), ("velocity s", "step d"))
+    spanned(plane, "(velocity, step)")
+    return plane

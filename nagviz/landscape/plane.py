@@ -175,40 +175,44 @@ def gram(plane: Plane) -> np.ndarray:
         [[1. 1.]
          [1. 5.]]
     """
+    return spanned(plane, "plane.axes")
+
+
+def spanned(plane: Plane, name: str) -> np.ndarray:
+    """The inner products of the axes, under the name that they have for whoever gave them."""
     if not plane.axes:
-        raise ValueError("plane.axes must hold one axis (a line) or two, got none")
+        raise ValueError(f"{name} must hold one axis (a line) or two, got none")
     products, finite = 0.0, True
     with np.errstate(invalid="ignore", over="ignore"):
-        for origin, *axes in blocks(*_plane_trees(plane)):
+        for origin, *axes in blocks(*_plane_trees(plane, name)):
             stacked = np.concatenate(axes)
             products = products + stacked @ stacked.T
             finite = finite and bool(np.isfinite(origin).all())
     if not finite:
         raise ValueError("plane.origin must be finite; cut through a point that training has not lost")
-    _require_independent(products)
+    _require_independent(products, name)
     return products
 
 
-def _plane_trees(plane: Plane) -> list[tuple[list, int]]:
+def _plane_trees(plane: Plane, name: str = "plane.axes") -> list[tuple[list, int]]:
     """The leaves of the origin and the axes, each one point."""
-    parts = {"plane.origin": plane.origin} | {f"plane.axes[{i}]": axis for i, axis in enumerate(plane.axes)}
+    parts = {"plane.origin": plane.origin} | {f"{name}[{i}]": axis for i, axis in enumerate(plane.axes)}
     trees = []
-    for name, tree in parts.items():
-        leaves, stacked = leaves_like(plane.origin, tree, name)
+    for part, tree in parts.items():
+        leaves, stacked = leaves_like(plane.origin, tree, part)
         if stacked is not None:
-            raise ValueError(f"{name} must have the shapes of the plane's origin, got one axis more in every leaf")
+            raise ValueError(f"{part} must have the shapes of the plane's origin, got one axis more in every leaf")
         trees.append((leaves, 1))
     return trees
 
 
-def _require_independent(products: np.ndarray) -> None:
+def _require_independent(products: np.ndarray, name: str) -> None:
     lengths = np.sqrt(np.diag(products))
     if not np.all(lengths > 0) or not np.all(np.isfinite(products)):
-        raise ValueError(f"plane.axes must be finite and not zero, got axes of lengths {lengths.tolist()}")
+        raise ValueError(f"{name} must be finite and not zero, got lengths {lengths.tolist()}")
     # float32 axes that are multiples of one another have a cosine within 1e-7 of 1, so a sine below 1e-3.
     cosines = products / np.outer(lengths, lengths)
     if np.linalg.eigvalsh(cosines)[0] < 1e-7:
         raise ValueError(
-            f"plane.axes must not be parallel: their cosine is {cosines[0, -1]:.9f}; "
-            "give a line, or another second axis"
+            f"{name} must not be parallel: their cosine is {cosines[0, -1]:.9f}; give a line, or another second axis"
         )
