@@ -98,7 +98,7 @@ def run(config: configs.Config, folder: Path, *, resume: bool = False, overwrite
     with report.progress(work + len(problems) * config.slice.grid) as advance:
         races = []
         for number, problem in enumerate(problems):
-            files = [folder / "paths" / f"{number}-{i}.npz" for i in range(len(problem.rivals))]
+            files = [folder / "paths" / f"{number}-{i}.zarr" for i in range(len(problem.rivals))]
             races.append(_race(problem, config.every, files, advance))
         panels = _panels(problems, races, folder / "slices", advance)
     _write(folder, problems, races, panels)
@@ -258,7 +258,7 @@ def _panels(problems, races, folder: Path, advance) -> dict[str, tuple]:
             continue
         plane, cut = problem.cut(list(paths.values()), partial(_row_done, advance, f"{problem.name}: slice"))
         seen = {name: landscape.project(plane, path) for name, path in paths.items()}
-        landscape.save_slice(folder / f"{number}.npz", cut)
+        landscape.save_slice(folder / f"{number}.zarr", cut)
         panels[problem.name] = (cut, seen)
     return panels
 

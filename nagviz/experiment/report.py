@@ -7,6 +7,7 @@ import difflib
 import io
 import json
 import math
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,8 +28,8 @@ OUTPUTS = (  # what `start_folder` may delete when it is told to overwrite: noth
     "curves.png",
     "results.csv",
     "results.md",
-    "slices/*.npz",
-    "paths/*.npz",
+    "slices/*.zarr",
+    "paths/*.zarr",
 )
 
 
@@ -58,7 +59,7 @@ def start_folder(folder: Path, config: str, *, resume: bool, overwrite: bool) ->
         if overwrite:
             for pattern in OUTPUTS:
                 for path in folder.glob(pattern):
-                    path.unlink()
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
         for part in ("paths", "slices"):
             (folder / part).mkdir(parents=True, exist_ok=True)
         write(written, config)

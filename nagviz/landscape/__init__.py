@@ -5,8 +5,19 @@ from nagviz.landscape.filters import filter_normalised, layer_normalised, random
 from nagviz.landscape.plane import Plane, Projection, embed, gram, project
 from nagviz.landscape.slicing import Slice, evaluate
 from nagviz.landscape.spectrum import hessian_plane
-from nagviz.landscape.storage import load_slice, load_trajectory, save_slice, save_trajectory
+from nagviz.landscape.storage import (
+    from_numpy,
+    load_plane,
+    load_slice,
+    load_trajectory,
+    open_trajectory,
+    save_plane,
+    save_slice,
+    save_trajectory,
+    to_numpy,
+)
 from nagviz.landscape.trajectory import Trajectory, stack_snapshots
+from nagviz.landscape.vtk import save_vts
 
 __all__ = [
     "Plane",
@@ -16,18 +27,24 @@ __all__ = [
     "embed",
     "evaluate",
     "filter_normalised",
+    "from_numpy",
     "gram",
     "hessian_plane",
     "layer_normalised",
+    "load_plane",
     "load_slice",
     "load_trajectory",
+    "open_trajectory",
     "pca_plane",
     "points_plane",
     "project",
     "random_line",
     "random_plane",
+    "save_plane",
     "save_slice",
     "save_trajectory",
+    "save_vts",
     "stack_snapshots",
     "step_plane",
+    "to_numpy",
 ]

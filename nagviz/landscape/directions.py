@@ -64,7 +64,8 @@ def _mean(trajectories):
     count = sum(len(trajectory.steps) for trajectory in trajectories)
 
     def leaf(*paths):
-        total = sum(np.sum(path, axis=0, dtype=np.result_type(path, np.float64)) for path in map(np.asarray, paths))
+        paths = list(map(np.asarray, paths))
+        total = sum(np.sum(path, axis=0, dtype=np.result_type(path, np.float64)) for path in paths)
         return (total / count).astype(paths[0].dtype)
 
     return jax.tree.map(leaf, *(trajectory.params for trajectory in trajectories))

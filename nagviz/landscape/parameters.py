@@ -36,14 +36,24 @@ def names(tree: Params) -> list[str]:
         >>> names({"layers": [{"kernel": 1.0, "bias": 2.0}]})
         ['layers/0/bias', 'layers/0/kernel']
     """
-    return [_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+    return ["/".join(map(str, keys)) for keys in leaf_keys(tree)]
 
 
-def _name(path) -> str:
+def leaf_keys(tree: Params) -> list[tuple[str | int, ...]]:
+    """The keys that lead to each leaf, without the `.value` of an nnx variable."""
+    return [tuple(map(_plain_key, _own(path))) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def _own(path):
     match path:
         case (*_, jax.tree_util.DictKey(), jax.tree_util.GetAttrKey("value")):
-            path = path[:-1]
-    return jax.tree_util.keystr(path, simple=True, separator="/")
+            return path[:-1]
+    return path
+
+
+def _plain_key(key) -> str | int:
+    named = next(getattr(key, field) for field in ("key", "idx", "name") if hasattr(key, field))
+    return named if isinstance(named, str | int) else repr(named)
 
 
 def require_floating(name: str, tree: Params) -> None:

@@ -11,10 +11,10 @@ X, Y = np.linspace(-1, 1, 5), np.linspace(-2, 2, 3)
 
 def test_a_slice_is_saved_and_loaded_whole(tmp_path):
     cut = nv.evaluate(jnp.sum, PLANE, X, Y, quantity="sum")
-    nv.save_slice(tmp_path / "cut.npz", cut)
-    again = nv.load_slice(tmp_path / "cut.npz")
+    nv.save_slice(tmp_path / "cut.zarr", cut)
+    again = nv.load_slice(tmp_path / "cut.zarr")
     assert again.labels == cut.labels
     assert again.quantity == "sum"
     for name in ("x", "y", "values"):
         np.testing.assert_array_equal(getattr(again, name), getattr(cut, name))
-    assert [path.name for path in tmp_path.iterdir()] == ["cut.npz"]
+    assert [path.name for path in tmp_path.iterdir()] == ["cut.zarr"]
