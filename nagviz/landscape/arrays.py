@@ -158,14 +158,15 @@ def _open(file: Path, name: str) -> Named:
         facts = json.loads((file / name / "zarr.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{file}: the array {name!r} is missing or damaged; write it anew") from error
-    chunks = [-(-size // chunk) for size, chunk in zip(store.shape, store.chunk_layout.read_chunk.shape, strict=True)]
-    there = sum(path.is_file() for path in (file / name).rglob("*")) - 1
-    if there < math.prod(chunks):
-        raise ValueError(f"{file}: {math.prod(chunks) - there} chunks of the array {name!r} are lost; write it anew")
+    shape, chunk = facts["shape"], facts["chunk_grid"]["configuration"]["chunk_shape"]
+    wanted = math.prod(-(-size // part) for size, part in zip(shape, chunk, strict=True))
+    there = sum(path.is_file() for path in (file / name / "c").rglob("*")) if shape else (file / name / "c").is_file()
+    if there < wanted:
+        raise ValueError(f"{file}: {wanted - there} chunks of the array {name!r} are lost; write it anew")
     attributes = facts.get("attributes", {})
     if "dtype" in attributes:
         store = ts.cast(store, ts.dtype(attributes["dtype"]))
-    return Named(store, tuple(facts["dimension_names"]), attributes)
+    return Named(store, tuple(facts.get("dimension_names") or ()), attributes)
 
 
 def _fetch(file: Path, name: str, store) -> np.ndarray:

@@ -20,7 +20,8 @@ class Trajectory(NamedTuple):
 
 def last(trajectory: Trajectory) -> Params:
     """The parameters at the end of the path."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf[-1]), trajectory.params)
+    end = len(trajectory.steps) - 1  # not -1, which an array on disk may not take
+    return jax.tree.map(lambda leaf: np.asarray(leaf[end]), trajectory.params)
 
 
 def stack_snapshots(snapshots: Iterable[Params], steps: Sequence[int] | None = None) -> Trajectory:
