@@ -45,8 +45,9 @@ def pca_plane(*trajectories: Trajectory, origin: Params | None = None, centred: 
     if not trajectories:
         raise ValueError("trajectories must hold at least one path, got none")
     if origin is None:
-        centred = len(trajectories) > 1 if centred is None else centred
-        origin = _mean(trajectories) if centred else last(trajectories[0])
+        origin = last(trajectories[0])
+        if centred or (centred is None and len(trajectories) > 1):
+            origin = _mean(origin, [_snapshots(origin, trajectory) for trajectory in trajectories])
     paths = [_snapshots(origin, trajectory) for trajectory in trajectories]
     weights, explained = _principal(_gram(origin, paths))
     labels = tuple(f"PC {i} ({share:.1%} of path variance)" for i, share in enumerate(explained, 1))
@@ -55,20 +56,23 @@ def pca_plane(*trajectories: Trajectory, origin: Params | None = None, centred: 
 
 def _snapshots(origin: Params, trajectory: Trajectory) -> tuple[list, int]:
     leaves, stacked = leaves_like(origin, trajectory.params)
-    if stacked is None:
-        raise ValueError("trajectories must have leaves (snapshots, *shape), got one point; stack_snapshots makes them")
+    if stacked != len(trajectory.steps):
+        raise ValueError(
+            f"trajectories must have leaves (snapshots, *shape) with {len(trajectory.steps)} snapshots, one a step, got "
+            f"{'one point' if stacked is None else stacked}; stack_snapshots makes them"
+        )
     return leaves, stacked
 
 
-def _mean(trajectories):
-    count = sum(len(trajectory.steps) for trajectory in trajectories)
+def _mean(like: Params, paths: list[tuple[list, int]]) -> Params:
+    leaves, structure = jax.tree.flatten(like)
+    count = sum(snapshots for _, snapshots in paths)
 
-    def leaf(*paths):
-        paths = list(map(np.asarray, paths))
-        total = sum(np.sum(path, axis=0, dtype=np.result_type(path, np.float64)) for path in paths)
-        return (total / count).astype(paths[0].dtype)
+    def mean(leaf, *stacks):
+        total = sum(np.sum(np.asarray(stack), axis=0, dtype=np.result_type(leaf, np.float64)) for stack in stacks)
+        return (total / count).astype(leaf.dtype)
 
-    return jax.tree.map(leaf, *(trajectory.params for trajectory in trajectories))
+    return jax.tree.unflatten(structure, list(map(mean, leaves, *(stacks for stacks, _ in paths))))
 
 
 def _gram(origin, paths) -> np.ndarray:

@@ -1,7 +1,11 @@
-"""The principal plane of a path: orthonormal, the nearest to it, and honest about how near."""
+"""Planes through paths, points and steps: what they are made of lies in them, and they say how near the rest is."""
+
+import tracemalloc
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import nagviz as nv
@@ -82,3 +86,107 @@ def test_complex_paths_keep_their_type():
     plane = nv.pca_plane(nv.Trajectory(np.arange(8), points.astype(np.complex64)))
     assert plane.axes[0].dtype == np.complex64
     assert nv.project(plane, points.astype(np.complex64)).residual.max() < 1e-6
+
+
+def test_one_path_may_be_cut_through_its_mean_and_several_through_the_end_of_the_first():
+    path = wander(6)
+    sigma = np.linalg.svd(matrix(path) - matrix(path).mean(0), compute_uv=False)
+    centred = nv.pca_plane(path, centred=True)
+    np.testing.assert_allclose(centred.explained, (sigma**2 / np.sum(sigma**2))[:2], rtol=1e-5)
+    np.testing.assert_allclose(vector(centred.origin), matrix(path).mean(0), rtol=1e-5, atol=1e-5)
+    ended = nv.pca_plane(path, wander(7), centred=False)
+    np.testing.assert_array_equal(vector(ended.origin), matrix(path)[-1])
+
+
+def test_a_path_is_never_held_in_double_precision():
+    """40 snapshots of 800,000 numbers are 128 MB, in float64 256 MB; the plane itself is 10 MB."""
+    rng = np.random.default_rng(0)
+    path = nv.Trajectory(np.arange(40), {"w": rng.normal(size=(40, 800, 1000)).astype(np.float32)})
+    tracemalloc.start()
+    plane = nv.pca_plane(path)
+    nv.project(plane, path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 128e6
+
+
+def test_unlike_paths_are_refused_and_the_difference_named():
+    other = nv.Trajectory(np.arange(3), {"w": np.ones((3, 47), np.float32), "c": np.ones((3, 3), np.float32)})
+    with pytest.raises(ValueError, match=r"params\['b'\] is missing"):
+        nv.pca_plane(wander(8), other)
+    point = nv.landscape.trajectory.last(wander(8))
+    with pytest.raises(ValueError, match="with 1 snapshots, one a step, got one point"):
+        nv.pca_plane(nv.Trajectory(np.arange(1), point), origin=point)
+    with pytest.raises(ValueError, match="with 3 snapshots, one a step, got 20"):
+        nv.pca_plane(wander(8)._replace(steps=np.arange(3)))
+
+
+def points(seed, count=3):
+    rng = np.random.default_rng(seed)
+    return [{"w": rng.normal(size=(3, 4)).astype(np.float32), "b": rng.normal(size=5)} for _ in range(count)]
+
+
+def test_three_points_lie_in_their_plane_where_it_says(x64):
+    p = points(0)
+    plane = nv.points_plane(*p)
+    seen = [nv.project(plane, point) for point in p]
+    assert max(float(s.residual) for s in seen) < 1e-6
+    share = seen[2].coordinates[0]
+    np.testing.assert_allclose([s.coordinates for s in seen], [[0, 0], [1, 0], [share, 1]], atol=1e-6)
+    products = nv.gram(plane)
+    assert abs(products[0, 1]) < 1e-6 * np.sqrt(products[0, 0] * products[1, 1])
+    assert products[0, 0] == pytest.approx(sum(np.sum((p[1][k] - p[0][k]) ** 2) for k in p[0]), rel=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), nv.embed(plane, (share, 1.0)), p[2])
+
+
+def test_two_points_are_the_ends_of_a_line_from_0_to_1(x64):
+    start, end, _ = points(1)
+    line = nv.points_plane(start, end)
+    half = nv.embed(line, (0.5,))
+    jax.tree.map(lambda a, b, c: np.testing.assert_allclose(a, (b + c) / 2, atol=1e-6), half, start, end)
+    np.testing.assert_allclose(nv.project(line, end).coordinates, [1], rtol=1e-6)
+
+
+def test_points_without_a_plane_are_refused():
+    start, end, third = points(2)
+    between = jax.tree.map(lambda a, b: (a + b) / 2, start, end)
+    with pytest.raises(ValueError, match="differences of the points from start must not be parallel"):
+        nv.points_plane(start, end, between)
+    with pytest.raises(ValueError, match="differences of the points from start must be finite and not zero"):
+        nv.points_plane(start, start)
+    with pytest.raises(ValueError, match=r"third must be a tree like.*third\['b'\] is missing"):
+        nv.points_plane(start, end, {"w": third["w"]})
+    with pytest.raises(ValueError, match=r"end\['w'\] must have the shape \(3, 4\)"):
+        nv.points_plane(start, {"w": end["w"][:2], "b": end["b"]})
+    with pytest.raises(ValueError, match="end must be one point, got 2 stacked"):
+        nv.points_plane(start, jax.tree.map(lambda a, b: np.stack([a, b]), end, third))
+
+
+def test_a_whole_nesterov_step_lies_in_its_plane(x64):
+    """x_t, y_t, x_{t+1} and y_{t+1} of the optimizer itself, at the coordinates that the recursion gives them."""
+    loss = lambda p: jnp.sum(jnp.cos(p["w"]) ** 2) + jnp.sum(p["b"] ** 4)  # noqa: E731
+    rate, mu = 0.05, 0.9
+    optimizer = nv.nag(rate, momentum=mu)
+    params = jax.tree.map(jnp.float64, points(3, 1)[0])
+    state = optimizer.init(params)
+    for _ in range(4):
+        gradient = jax.grad(loss)(params)
+        velocity, before = nv.velocity(state, params), params
+        x = nv.iterate(state, params)
+        updates, state = optimizer.update(gradient, state, params)
+        params = optax.apply_updates(params, updates)
+    plane = nv.step_plane(before, velocity, jax.tree.map(lambda g: -rate * g, gradient))
+    whole = jax.tree.map(lambda *leaves: jnp.stack(leaves), x, before, nv.iterate(state, params), params)
+    seen = nv.project(plane, whole)
+    np.testing.assert_allclose(seen.coordinates, [[-1, 0], [0, 0], [0, 1], [mu, 1 + mu]], atol=1e-12)
+    assert seen.residual.max() < 1e-14
+
+
+def test_steps_without_a_plane_are_refused():
+    y, s = jnp.ones(3), jnp.array([1.0, 2.0, 3.0])
+    with pytest.raises(ValueError, match=r"\(velocity, step\) must be finite and not zero"):
+        nv.step_plane(y, jnp.zeros(3), s)
+    with pytest.raises(ValueError, match=r"\(velocity, step\) must not be parallel"):
+        nv.step_plane(y, s, -2 * s)
+    with pytest.raises(ValueError, match=r"\(velocity, step\)\[1\] must have the shape \(3,\)"):
+        nv.step_plane(y, s, jnp.ones(2))

@@ -76,12 +76,73 @@ def test_leaves_larger_than_a_block_are_summed_whole(monkeypatch):
     np.testing.assert_allclose(nv.project(plane, points).coordinates, whole.coordinates, rtol=1e-12)
 
 
+def test_the_share_that_is_hidden_is_that_of_the_distance_from_the_origin():
+    plane = nv.Plane(np.array([1.0, 1, 1]), (np.array([1.0, 0, 0]), np.array([1.0, 1, 0])))
+    seen = nv.project(plane, np.array([[1.0, 1, 1], [4, 1, 5], [1, 1, 3]]))
+    np.testing.assert_allclose(seen.share, [0, 0.8, 1], atol=1e-15)
+    assert nv.project(plane, np.array([4.0, 1, 5])).share == pytest.approx(0.8)
+
+
+def test_what_is_explained_adds_up_with_what_is_hidden_on_skew_axes():
+    plane = random_plane(5)
+    stacked = jax.tree.map(
+        lambda *leaves: np.stack(leaves), *(tree(np.random.default_rng(i).normal(size=6)) for i in range(9))
+    )
+    seen = nv.project(plane, stacked)
+    squares = sum(np.sum((np.asarray(leaf, float) - plane.origin[k]) ** 2) for k, leaf in stacked.items())
+    assert sum(seen.explained) + np.sum(seen.residual**2) / squares == pytest.approx(1)
+    alone = nv.project(nv.Plane(plane.origin, plane.axes[:1]), stacked)
+    assert seen.explained[0] == pytest.approx(alone.explained[0])
+
+
+def test_a_principal_planes_shares_are_those_of_its_projection():
+    points = np.random.default_rng(0).normal(size=(8, 6)) * np.arange(1, 7)
+    path = nv.Trajectory(np.arange(8), points)
+    plane = nv.pca_plane(path)
+    np.testing.assert_allclose(nv.project(plane, path).explained, plane.explained, rtol=1e-6)
+
+
+def test_points_that_are_not_finite_are_data():
+    plane = random_plane(6)
+    points = jax.tree.map(lambda *leaves: np.stack(leaves), *(tree(np.arange(6.0) + i) for i in range(3)))
+    points["w"][1, 0, 0] = np.nan
+    points["b"][2, 0] = np.inf
+    seen = nv.project(plane, points)
+    assert np.isfinite(seen.residual).tolist() == [True, False, False]
+    alone = nv.project(plane, tree(np.arange(6.0)))
+    np.testing.assert_allclose(seen.coordinates[0], alone.coordinates, rtol=1e-12)
+    np.testing.assert_allclose(seen.explained, alone.explained, rtol=1e-12)
+
+
+def test_a_stack_of_coordinates_is_embedded_as_one_by_one():
+    plane = random_plane(7)
+    coordinates = np.random.default_rng(0).normal(size=(4, 3, 2))
+    stacked = nv.embed(plane, coordinates)
+    assert stacked["w"].shape == (4, 3, 2, 2)
+    one = nv.embed(plane, coordinates[2, 1])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[2, 1], b, rtol=1e-6), stacked, one)
+
+
+def test_half_precision_is_moved_in_single():
+    """1 + 0.3 * 0.3 would be rounded three times in bfloat16."""
+    plane = nv.Plane(jnp.ones(1, jnp.bfloat16), (jnp.full(1, 0.3, jnp.bfloat16),))
+    exact = 1 + np.float32(0.301) * np.float32(jnp.bfloat16(0.3))
+    assert nv.embed(plane, (0.301,))[0] == jnp.bfloat16(exact)
+    assert nv.embed(plane, (0.301,)).dtype == jnp.bfloat16
+
+
 @pytest.mark.parametrize(
     ("axes", "message"),
     [
         ((np.array([1.0, 2.0]), np.array([2.0, 4.0])), "must not be parallel"),
         ((np.array([1.0, 2.0]), np.zeros(2)), "must be finite and not zero"),
         ((np.array([1.0, np.nan]), np.ones(2)), "must be finite and not zero"),
+        (
+            (np.ones((1, 2)), np.ones(2)),
+            r"plane.axes\[0\] must have the shapes of the plane's origin, got one axis more",
+        ),
+        ((np.ones(2), np.ones(3)), r"plane.axes\[1\] must have the shape \(2,\)"),
+        ((), "plane.axes must hold one axis"),
     ],
 )
 def test_axes_that_span_no_plane_are_refused(axes, message):
@@ -95,5 +156,41 @@ def test_a_point_of_another_tree_is_refused_and_the_difference_named():
         nv.project(plane, {**tree(np.zeros(6)), "c": np.zeros(1)})
     with pytest.raises(ValueError, match=r"params\['w'\] must have the shape \(2, 2\).*got \(3, 2\)"):
         nv.project(plane, {"w": np.zeros((3, 2)), "b": np.zeros(2)})
+    with pytest.raises(ValueError, match=r"params\['b'\] is missing"):
+        nv.project(plane, {"w": np.zeros((2, 2))})
     with pytest.raises(ValueError, match="coordinates must have shape"):
         nv.embed(plane, (1.0,))
+
+
+def test_parameters_that_cannot_be_moved_are_refused():
+    for origin in (np.arange(2), {}):
+        with pytest.raises(ValueError, match="origin"):
+            nv.embed(nv.Plane(origin, (origin,)), (0.5,))
+    with pytest.raises(ValueError, match=r"plane\.origin must be finite"):
+        nv.gram(nv.Plane(np.array([np.inf, 0]), (np.ones(2),)))
+
+
+def test_snapshots_of_a_users_own_loop_are_a_path():
+    kept, params = [], {"w": jnp.zeros(2)}
+    for _ in range(3):
+        kept.append(params)
+        params = {"w": params["w"] + 1}
+    path = nv.stack_snapshots(iter(kept), steps=[0, 5, 9])
+    np.testing.assert_array_equal(path.params["w"], [[0, 0], [1, 1], [2, 2]])
+    assert path.steps.tolist() == [0, 5, 9]
+
+
+@pytest.mark.parametrize(
+    ("snapshots", "steps", "message"),
+    [
+        ([], None, "snapshots must hold at least one tree"),
+        ([{"a": np.ones(2)}, {"b": np.ones(2)}], None, r"snapshots\[1\]\['a'\] is missing"),
+        ([{"a": np.ones(2)}, {"a": np.ones(3)}], None, r"snapshots\[1\]\['a'\] must have the shape"),
+        ([{"a": np.ones(2)}, {"a": np.ones((4, 2))}], None, r"snapshots\[1\] must have the shapes of snapshots\[0\]"),
+        ([np.ones(2), np.ones(2)], [0], "steps must be 2 increasing numbers"),
+        ([np.ones(2), np.ones(2)], [5, 5], "steps must be 2 increasing numbers"),
+    ],
+)
+def test_snapshots_that_make_no_path_are_refused(snapshots, steps, message):
+    with pytest.raises(ValueError, match=message):
+        nv.stack_snapshots(snapshots, steps)
