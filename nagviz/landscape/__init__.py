@@ -1,5 +1,6 @@
 """Where it moves: planes and lines in parameter space, and a loss on them."""
 
+from nagviz.landscape.diagnosis import Diagnosis, Finding, diagnose
 from nagviz.landscape.directions import pca_plane, points_plane, step_plane
 from nagviz.landscape.filters import filter_normalised, layer_normalised, random_line, random_plane
 from nagviz.landscape.plane import Plane, Projection, embed, gram, project
@@ -20,10 +21,13 @@ from nagviz.landscape.trajectory import Trajectory, stack_snapshots
 from nagviz.landscape.vtk import save_vts
 
 __all__ = [
+    "Diagnosis",
+    "Finding",
     "Plane",
     "Projection",
     "Slice",
     "Trajectory",
+    "diagnose",
     "embed",
     "evaluate",
     "filter_normalised",

@@ -58,8 +58,8 @@ def _snapshots(origin: Params, trajectory: Trajectory) -> tuple[list, int]:
     leaves, stacked = leaves_like(origin, trajectory.params)
     if stacked != len(trajectory.steps):
         raise ValueError(
-            f"trajectories must have leaves (snapshots, *shape) with {len(trajectory.steps)} snapshots, one a step, got "
-            f"{'one point' if stacked is None else stacked}; stack_snapshots makes them"
+            f"trajectories must have leaves (snapshots, *shape) with {len(trajectory.steps)} snapshots, one a step, "
+            f"got {'one point' if stacked is None else stacked}; stack_snapshots makes them"
         )
     return leaves, stacked
 

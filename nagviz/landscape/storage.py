@@ -168,7 +168,7 @@ def _pack_slice(cut: Slice) -> Group:
             packed[name] = _on_grid(grid, field, cut.quantity if name == "values" else name)
         elif isinstance(field, Mapping) and any(isinstance(item, np.ndarray | jax.Array) for item in field.values()):
             packed |= {f"{name}.{_node(key)}": _on_grid(grid, item, key, key=key) for key, item in field.items()}
-        elif field is not None:
+        elif field is not None and not hasattr(field, "_asdict"):  # a record of how it was made is not what it is
             attributes[name] = field
     return Group("slice", packed, attributes)
 

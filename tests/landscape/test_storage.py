@@ -4,6 +4,7 @@ import base64
 import json
 import subprocess
 import sys
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 import jax
@@ -73,6 +74,32 @@ def test_several_quantities_come_back_by_name(tmp_path):
     assert list(again.values) == ["train/loss", "accuracy"]
     np.testing.assert_array_equal(again.values["train/loss"], VALUES)
     np.testing.assert_array_equal(again.values["accuracy"], -VALUES)
+
+
+def test_a_slice_may_grow_fields_of_every_kind(tmp_path, monkeypatch):
+    class Work(NamedTuple):
+        seconds: float = 1.0
+
+    class Grown(NamedTuple):
+        x: np.ndarray
+        y: np.ndarray | None
+        values: np.ndarray
+        labels: tuple[str, ...] = ()
+        quantity: str = "loss"
+        gradient: np.ndarray | dict | None = None
+        statistics: str = "kept"
+        work: Work | None = None
+
+    monkeypatch.setattr("nagviz.landscape.storage.Slice", Grown)
+    gradient = np.stack([VALUES, -VALUES], axis=-1)
+    for field in (gradient, {"train": gradient, "test": -gradient}, None):
+        cut = Grown(*CUT, field, "batch", Work())
+        nv.save_slice(tmp_path / "cut.zarr", cut)
+        again = nv.load_slice(tmp_path / "cut.zarr")
+        assert (again.statistics, again.work) == ("batch", None)
+        jax.tree.map(np.testing.assert_array_equal, again.gradient, field)
+    nv.save_slice(tmp_path / "cut.zarr", Grown(*CUT, gradient))
+    assert xarray.open_zarr(tmp_path / "cut.zarr")["gradient"].dims == ("y", "x", "component_0")
 
 
 def test_a_path_comes_back_like_given_parameters_with_its_types_and_facts(kept):
