@@ -1,7 +1,6 @@
 """What a run is: a TOML file, checked key by key before anything is computed.
 
-A file asks one question, in the comment on its first line, and is either a run on data or a run on
-functions of two parameters:
+A file asks one question, in the comment on its first line, and is a run on data, on functions, or on both:
 
     # Does looking ahead help a small network?          # Who turns the corner of the valley first?
     name = "digits"                                     name = "rosenbrock"
@@ -60,6 +59,9 @@ def _printable(label: str) -> str:
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Positive = Annotated[float, Field(gt=0)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+ConditionNumber = Annotated[float, Field(ge=1)]
+Margin = Annotated[float, Field(ge=0, le=10)]  # share of the paths' extent, added on each side
 Label = Annotated[str, Field(min_length=1, max_length=40), AfterValidator(_printable)]
 Range = Annotated[tuple[float, float], AfterValidator(_increasing)]
 # A folder on every system: no separators, no "..", and no dot at the end, which Windows drops.
@@ -109,7 +111,90 @@ class Grid(Record):
 class Slice(Grid):
     """How finely and how widely the loss is drawn around the paths."""
 
-    margin: Annotated[float, Field(ge=0, le=10)] = 0.2  # share of the extent, added on each side
+    margin: Margin = 0.2
+
+
+class Reject(Record):
+    """What all rules of restarting have."""
+
+    kind: str
+    reject: bool = False  # whether the step that set the rule off is undone
+
+
+class GradientRestart(Reject):
+    """Restart when the velocity points uphill."""
+
+    kind: Literal["gradient"]
+
+
+class FunctionRestart(Reject):
+    """Restart when the loss at the look-ahead point rises."""
+
+    kind: Literal["function"]
+
+
+class SpeedRestart(Reject):
+    """Restart when the iterate slows down."""
+
+    kind: Literal["speed"]
+    min_age: Count = 10  # steps that a restart leaves in peace
+
+
+class PeriodicRestart(Reject):
+    """Restart after a number of steps."""
+
+    kind: Literal["periodic"]
+    period: Annotated[int, Field(ge=2, le=10**9)]
+
+
+Restart = GradientRestart | FunctionRestart | SpeedRestart | PeriodicRestart
+
+
+class FromConditionNumber(Record):
+    """The constant momentum (sqrt k - 1)/(sqrt k + 1)."""
+
+    kind: Literal["condition_number"]
+    condition_number: ConditionNumber | None = None  # by default the problem's own, where it is known
+
+
+class Nesterov2004(Record):
+    """The momentum of Nesterov's general scheme."""
+
+    kind: Literal["nesterov_2004"]
+    a0: Annotated[float, Field(gt=0, lt=1)]
+    condition_number: ConditionNumber | None = None
+
+
+class Fista(Record):
+    """Nesterov's momentum of 1983."""
+
+    kind: Literal["fista"]
+
+
+class Friction(Record):
+    """t/(t + r)."""
+
+    kind: Literal["friction"]
+    r: Annotated[float, Field(ge=3)] = 3.0
+
+
+class Rational(Record):
+    """(t + k)/(t + n), at least 0."""
+
+    kind: Literal["rational"]
+    k: float
+    n: Positive
+
+
+class Sutskever(Record):
+    """Raised step by step towards a maximum."""
+
+    kind: Literal["sutskever"]
+    maximum: Share
+    period: Positive = 250.0  # steps between two rises
+
+
+Schedule = FromConditionNumber | Nesterov2004 | Fista | Friction | Rational | Sutskever
 
 
 class Method(Record):
@@ -117,7 +202,7 @@ class Method(Record):
 
     kind: str
     name: Label  # in figures and tables; unique in a run
-    learning_rate: Positive
+    learning_rate: Positive | None = None  # by default 1/L, where the problem's largest curvature L is known
 
 
 class Sgd(Method):
@@ -125,22 +210,6 @@ class Sgd(Method):
 
     kind: Literal["sgd"]
     name: Label = "SGD"
-
-
-class HeavyBall(Method):
-    """Polyak's momentum."""
-
-    kind: Literal["heavy_ball"]
-    name: Label = "heavy ball"
-    momentum: Decay = 0.9
-
-
-class Nag(Method):
-    """Nesterov's accelerated gradient."""
-
-    kind: Literal["nag"]
-    name: Label = "NAG"
-    momentum: Decay = 0.9
 
 
 class Adam(Method):
@@ -162,36 +231,181 @@ class Adagrad(Method):
     eps: Positive = 1e-7
 
 
-Optimizer = Sgd | HeavyBall | Nag | Adam | Adagrad
+class Member(Method):
+    """What all methods with a look-ahead have."""
+
+    evaluate: Literal["own", "iterate", "lookahead"] = "own"  # the point that is measured: the method's own, x, or y
+    restart: Annotated[Restart, Field(discriminator="kind")] | None = None
+
+
+class Momentum(Member):
+    """What the methods have whose momentum may follow a schedule."""
+
+    momentum: Decay = 0.9
+    schedule: Annotated[Schedule, Field(discriminator="kind")] | None = None  # instead of the momentum
+
+
+class Nag(Momentum):
+    """Nesterov's accelerated gradient."""
+
+    kind: Literal["nag"]
+    name: Label = "NAG"
+
+
+class HeavyBall(Momentum):
+    """Polyak's momentum."""
+
+    kind: Literal["heavy_ball"]
+    name: Label = "heavy ball"
+
+
+class Mass(Momentum):
+    """Nesterov's method with a compensation term, in units of a learning rate."""
+
+    kind: Literal["mass"]
+    name: Label = "MaSS"
+    compensation: Annotated[float, Field(ge=0)]
+
+
+class Agnes(Member):
+    """Nesterov's method for multiplicative noise."""
+
+    kind: Literal["agnes"]
+    name: Label = "AGNES"
+    alpha: Annotated[float, Field(ge=0)]  # size of the momentum step, in units of a learning rate
+    rho: Share = 0.99
+
+
+class Qhm(Member):
+    """Quasi-hyperbolic momentum."""
+
+    kind: Literal["qhm"]
+    name: Label = "QHM"
+    nu: Share = 0.7
+    beta: Decay = 0.999
+
+
+class Ogm(Member):
+    """The optimized gradient method."""
+
+    kind: Literal["ogm"]
+    name: Label = "OGM"
+    horizon: Count | None = None  # steps after which the last coefficients are used
+
+
+class TripleMomentum(Member):
+    """The fastest method with constant coefficients."""
+
+    kind: Literal["triple_momentum"]
+    name: Label = "triple momentum"
+    condition_number: ConditionNumber | None = None
+
+
+class RobustMomentum(Member):
+    """A dial between triple momentum and gradient descent."""
+
+    kind: Literal["robust_momentum"]
+    name: Label = "robust momentum"
+    condition_number: ConditionNumber | None = None
+    rate: Annotated[float, Field(gt=0, lt=1)]
+
+
+class Item(Member):
+    """The information-theoretic exact method."""
+
+    kind: Literal["item"]
+    name: Label = "ITEM"
+    condition_number: ConditionNumber | None = None
+
+
+class ScheduleFree(Member):
+    """Schedule-free gradient descent."""
+
+    kind: Literal["schedule_free"]
+    name: Label = "schedule-free"
+    beta: Annotated[float, Field(gt=0, le=1)] = 0.9
+
+
+class PrimalAveraging(Member):
+    """Generalized primal averaging."""
+
+    kind: Literal["primal_averaging"]
+    name: Label = "primal averaging"
+    mu_y: Annotated[float, Field(gt=0, le=1)] = 0.9
+    mu_x: Decay = 0.99
+
+
+class EmaNesterov(Member):
+    """A look-ahead along the average of past steps."""
+
+    kind: Literal["ema_nesterov"]
+    name: Label = "EMA-Nesterov"
+    decay: Decay = 0.9
+    lookahead: Share = 1.0
+
+
+class OuterNesterov(Method):
+    """Nesterov's look-ahead around a number of steps of gradient descent."""
+
+    kind: Literal["outer_nesterov"]
+    name: Label = "outer Nesterov"
+    steps: Count = 10
+    outer_learning_rate: Positive = 0.7
+    momentum: Decay = 0.9
+
+
+Optimizer = (
+    Sgd
+    | Adam
+    | Adagrad
+    | Nag
+    | HeavyBall
+    | Qhm
+    | Ogm
+    | TripleMomentum
+    | RobustMomentum
+    | Item
+    | Mass
+    | Agnes
+    | ScheduleFree
+    | PrimalAveraging
+    | EmaNesterov
+    | OuterNesterov
+)
 
 
 class Function(Record):
-    """What all functions of two parameters have."""
+    """What all functions have."""
 
     kind: str
     name: Label  # in figures and tables; unique in a run
-    start: tuple[float, float]  # where every path begins
-    x: Range  # drawn, first parameter
-    y: Range  # drawn, second parameter
     steps: Count | None = None  # instead of the run's
     learning_rates: dict[str, Positive] = {}  # instead of the optimizers' own, by their names
 
 
-class Rosenbrock(Function):
+class PlanarFunction(Function):
+    """What all functions of two parameters have."""
+
+    start: tuple[float, float]  # where every path begins
+    x: Range  # drawn, first parameter
+    y: Range  # drawn, second parameter
+
+
+class Rosenbrock(PlanarFunction):
     """A curved valley."""
 
     kind: Literal["rosenbrock"]
     name: Label = "rosenbrock"
 
 
-class Beale(Function):
+class Beale(PlanarFunction):
     """A flat floor between steep corners."""
 
     kind: Literal["beale"]
     name: Label = "beale"
 
 
-class Quadratic(Function):
+class Quadratic(PlanarFunction):
     """A bowl, `condition_number` times steeper across than along."""
 
     kind: Literal["quadratic"]
@@ -199,14 +413,30 @@ class Quadratic(Function):
     condition_number: Annotated[float, Field(ge=1)] = 100.0
 
 
-class Rastrigin(Function):
+class Rastrigin(PlanarFunction):
     """A bowl full of dimples."""
 
     kind: Literal["rastrigin"]
     name: Label = "rastrigin"
 
 
-TestFunction = Rosenbrock | Beale | Quadratic | Rastrigin
+class Logistic(Function):
+    """Logistic regression on scikit-learn's breast cancer data, standardised, with a bias: 31 parameters from 0."""
+
+    kind: Literal["logistic"]
+    name: Label = "logistic regression"
+    ridge: Positive  # weight of half the squared length
+    tolerance: Annotated[float, Field(gt=0, lt=1)] | None = None  # of the relative gap, where a path is complete
+    margin: Margin = 0.2
+
+
+TestFunction = Rosenbrock | Beale | Quadratic | Rastrigin | Logistic
+
+
+class Family(Record):
+    """The map of the look-ahead family, with this run's methods on it."""
+
+    condition_number: Annotated[float, Field(gt=1)]
 
 
 class Run(Record):
@@ -218,23 +448,28 @@ class Run(Record):
     steps: Count  # of each optimizer
     every: Count = 1  # steps between two snapshots of a path; divides the steps
     slice: Grid = Grid()
+    family: Family | None = None
     optimizers: Annotated[tuple[Annotated[Optimizer, Field(discriminator="kind")], ...], Field(min_length=1)]
 
 
+Functions = tuple[Annotated[TestFunction, Field(discriminator="kind")], ...]
+
+
 class DataRun(Run):
-    """Optimizers train a model on data; the plane is cut through what they found."""
+    """Optimizers train a model on data; the plane is cut through what they found. Functions may go before."""
 
     data: Digits
     model: Mlp
     training: Training
     plane: Pca = Pca(kind="pca")
     slice: Slice = Slice()
+    functions: Functions = ()
 
 
 class FunctionRun(Run):
-    """Optimizers descend functions of two parameters; the plane is the whole space."""
+    """Optimizers descend functions; the plane of a function of two parameters is the whole space."""
 
-    functions: Annotated[tuple[Annotated[TestFunction, Field(discriminator="kind")], ...], Field(min_length=1)]
+    functions: Annotated[Functions, Field(min_length=1)]
 
 
 Config = DataRun | FunctionRun
@@ -467,36 +702,24 @@ _SENTENCES = {  # by pydantic's names of errors
 }
 
 
-_FORMS = {form: form.model_fields.keys() - Run.model_fields.keys() for form in get_args(Config)}
-_OWN = frozenset().union(*_FORMS.values())  # the keys that tell the forms of run apart
+_ON_DATA = DataRun.model_fields.keys() - Run.model_fields.keys() - {"functions"}
+_OWN = _ON_DATA | {"functions"}  # the keys that tell the forms of run apart
 
 
 def _checked(document: dict[str, Any], question: str) -> tuple[Config | None, dict[Key, str]]:
     """The run that a document describes, or what is wrong at which keys."""
     never: dict[Key, str] = {}
     plain = _plain(document, (), never)
-    asked = [form for form, own in _FORMS.items() if own & plain.keys()]
-    wrong = dict(_relations(document))
-    for form in asked or [DataRun]:
-        table = {key: value for key, value in plain.items() if key not in _OWN - _FORMS[form]}
-        config, invalid = _validated(form, table | {"question": question}, document)
-        wrong |= invalid
-    wrong |= never
+    form = FunctionRun if "functions" in plain and not _ON_DATA & plain.keys() else DataRun
+    config, invalid = _validated(form, plain | {"question": question}, document)
+    wrong = {**dict(_relations(document)), **invalid, **never}
     if "question" in document:
         wrong["question",] = "is the comment on the first line, not a key"
-    if len(asked) != 1:
-        wrong = _undecided(wrong, _OWN & plain.keys())
+    if not _OWN & plain.keys():
+        wrong = {key: reason for key, reason in wrong.items() if key[0] not in _OWN}
+        choice = "a run has functions, or data with a model and training, or both"
+        wrong["data",] = f"is missing, and so are functions: {choice}"
     return (None if wrong else config), wrong
-
-
-def _undecided(wrong: dict[Key, str], own: set[str]) -> dict[Key, str]:
-    """What is wrong with both forms of run at once, or with neither; which tables lack is not known."""
-    key, reason = ("data",), "is missing, and so are functions"
-    if own:
-        key, reason = ("functions",), f"cannot stand beside {', '.join(sorted(own - {'functions'}))}"
-    choice = "a run has either functions, or data with a model and training"
-    present = {key: reason for key, reason in wrong.items() if key[0] not in _OWN - own}
-    return present | {key: f"{reason}: {choice}"}
 
 
 def _plain(value: Any, key: Key, never: dict[Key, str]) -> Any:
@@ -577,12 +800,42 @@ def _relations(document: dict[str, Any]) -> Iterator[tuple[Key, str]]:
     yield from _divisions(document)
     yield from _repetitions("optimizers", names)
     yield from _repetitions("functions", _names(document, "functions", TestFunction))
+    yield from _unknown_to_a_problem(document, names)
+    for i, table in enumerate(_tables(document, "optimizers")):
+        if "schedule" in table and "momentum" in table:
+            yield ("optimizers", i, "schedule"), "stands in the place of momentum; leave one of them out"
     for i, table in enumerate(_tables(document, "functions")):
         rates = table.get("learning_rates")
         told = isinstance(rates, dict) and names and None not in names
         for name in rates.keys() - names if told else ():
             reason = f"is the name of no optimizer{_choice(name, names)}"
             yield ("functions", i, "learning_rates", name), reason
+
+
+_KNOWN = ("quadratic", "logistic")  # functions whose curvatures are known
+_OF_CURVATURE = ("triple_momentum", "robust_momentum", "item", "condition_number", "nesterov_2004")
+
+
+def _unknown_to_a_problem(document: dict[str, Any], names: Sequence[str | None]) -> Iterator[tuple[Key, str]]:
+    """Learning rates and condition numbers that are left to a problem that does not know them."""
+    unknowing = ["data"] if _ON_DATA & document.keys() or "functions" not in document else []
+    rates = []
+    for i, table in enumerate(_tables(document, "functions")):
+        if table.get("kind") not in _KNOWN:
+            unknowing.append(f"functions.{i}")
+            rates.append(table["learning_rates"] if isinstance(table.get("learning_rates"), dict) else {})
+    if "data" in unknowing:
+        rates.append({})
+    for i, (table, name) in enumerate(zip(_tables(document, "optimizers"), names, strict=True)):
+        if table and "learning_rate" not in table and not all(name in given for given in rates):
+            yield (
+                ("optimizers", i, "learning_rate"),
+                f"is missing, and {unknowing[0]} does not know a largest curvature",
+            )
+        schedule = table.get("schedule") if isinstance(table.get("schedule"), dict) else {}
+        for key, part in ((("optimizers", i), table), (("optimizers", i, "schedule"), schedule)):
+            if unknowing and part.get("kind") in _OF_CURVATURE and "condition_number" not in part:
+                yield (*key, "condition_number"), f"is missing, and {unknowing[0]} does not know one"
 
 
 def _divisions(document: dict[str, Any]) -> Iterator[tuple[Key, str]]:
