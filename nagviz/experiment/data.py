@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.model_selection import train_test_split
 
 
@@ -54,3 +54,21 @@ def digits(test_fraction: float, seed: int) -> Dataset:
         classes=10,
         source="UCI optical recognition of handwritten digits (CC BY 4.0), by scikit-learn",
     )
+
+
+def breast_cancer() -> Samples:
+    """569 tumours of 30 measured features, standardised, with a constant column for the bias.
+
+    Returns:
+        Inputs of 31 features and labels 0 (malignant) and 1 (benign); the inputs are float64.
+
+    Example:
+        >>> samples = breast_cancer()
+        >>> print(samples.inputs.shape, samples.labels.sum(), samples.inputs[:, :30].std(0).round(6).max())
+        (569, 31) 357 1.0
+
+    Source: Wolberg, Street, Mangasarian (1993), UCI Machine Learning Repository, CC BY 4.0; by scikit-learn.
+    """
+    inputs, labels = load_breast_cancer(return_X_y=True)
+    standardised = (inputs - inputs.mean(0)) / inputs.std(0)
+    return Samples(np.column_stack([standardised, np.ones(len(inputs))]), labels.astype(np.int32))

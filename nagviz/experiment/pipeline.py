@@ -1,6 +1,6 @@
 """From a config to a run: data and model to loss, optimizers to paths, paths to a plane, a plane to figures.
 
-The one place where a name in a config becomes a function, and where the other rooms meet.
+Where the other rooms meet. What the names in a config stand for is in `choices`.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,19 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from nagviz import figures, landscape, optim
+from nagviz import figures, landscape
 from nagviz.experiment import config as configs
-from nagviz.experiment import data, models, report
+from nagviz.experiment import report
+from nagviz.experiment.choices import DATA, FUNCTIONS, MEMBERS, MODELS, Known, Rival, make_rival
 from nagviz.experiment.report import Refusal
 from nagviz.experiment.training import Batches, train
-
-
-class Rival(NamedTuple):
-    """An optimizer of a race."""
-
-    name: str
-    optimizer: optax.GradientTransformation
-    deployed: Callable[[optax.OptState, Any], Any]  # state, params -> the point that is evaluated
 
 
 class Problem(NamedTuple):
@@ -41,8 +35,10 @@ class Problem(NamedTuple):
     batches: Batches | None
     steps: int
     rivals: tuple[Rival, ...]
-    measures: dict[str, Callable[[Any], jax.Array]]  # of parameters; the loss comes first
+    measures: dict[str, Callable[[Any], jax.Array]]  # of parameters; the one to draw comes first
     cut: Callable[[Sequence[landscape.Trajectory], Callable], tuple[landscape.Plane, landscape.Slice]]
+    tolerance: float | None = None  # of the first measure, at which a path is complete
+    x64: bool = False  # whether it is worked on in float64
 
 
 class Outcome(NamedTuple):
@@ -53,31 +49,11 @@ class Outcome(NamedTuple):
     measures: dict[str, np.ndarray]  # (snapshots,) each
     seconds: float  # of training, without compilation
     diverged: int | None  # the step at which the loss was no longer finite
+    restarts: np.ndarray  # steps of the snapshots at which the velocity was seen to be forgotten
 
 
-def _at_params(state, params):
-    del state
-    return params
-
-
-OPTIMIZERS = {
-    "sgd": (lambda c: optax.sgd(c.learning_rate), _at_params),
-    "heavy_ball": (lambda c: optax.sgd(c.learning_rate, c.momentum), _at_params),
-    "nag": (lambda c: optim.nag(c.learning_rate, c.momentum), optim.iterate),
-    "adam": (lambda c: optax.adam(c.learning_rate, c.b1, c.b2, c.eps), _at_params),
-    "adagrad": (
-        lambda c: optax.adagrad(c.learning_rate, c.initial_accumulator_value, c.eps),
-        _at_params,
-    ),
-}
-DATA = {"digits": lambda c, seed: data.digits(c.test_fraction, seed)}
-MODELS = {"mlp": lambda c, ends, seed: models.mlp((ends[0], *c.hidden, ends[1]), seed)}
-FUNCTIONS = {
-    "rosenbrock": lambda c: models.rosenbrock(),
-    "beale": lambda c: models.beale(),
-    "quadratic": lambda c: models.quadratic(c.condition_number),
-    "rastrigin": lambda c: models.rastrigin(),
-}
+def _precision(problem: Problem) -> AbstractContextManager:
+    return jax.enable_x64(True) if problem.x64 else nullcontext()
 
 
 def run(config: configs.Config, folder: Path, *, resume: bool = False, overwrite: bool = False) -> None:
@@ -99,23 +75,28 @@ def run(config: configs.Config, folder: Path, *, resume: bool = False, overwrite
         races = []
         for number, problem in enumerate(problems):
             files = [folder / "paths" / f"{number}-{i}.zarr" for i in range(len(problem.rivals))]
-            races.append(_race(problem, config.every, files, advance))
+            with _precision(problem):
+                races.append(_race(problem, config.every, files, advance))
         panels = _panels(problems, races, folder / "slices", advance)
     _write(folder, problems, races, panels)
+    if config.family is not None:
+        _write_family(folder, config)
 
 
 def _problems(config: configs.Config) -> list[Problem]:
-    if isinstance(config, configs.FunctionRun):
-        return [_function(config, function) for function in config.functions]
-    return [_classification(config)]
+    on_data = [_classification(config)] if isinstance(config, configs.DataRun) else []
+    return [*(_function(config, function) for function in config.functions), *on_data]
 
 
-def _rivals(config: configs.Config, learning_rates: dict[str, float]) -> tuple[Rival, ...]:
+def _rivals(config: configs.Config, learning_rates: dict[str, float], curvature=None, condition_number=None):
+    """The optimizers, with what the problem knows; a rate of its own goes before theirs, and theirs before 1/L."""
     rivals = []
-    for entry in config.optimizers:
-        make, deployed = OPTIMIZERS[entry.kind]
-        rate = learning_rates.get(entry.name, entry.learning_rate)
-        rivals.append(Rival(entry.name, make(entry.model_copy(update={"learning_rate": rate})), deployed))
+    for i, table in enumerate(config.optimizers):
+        rate = learning_rates.get(table.name, table.learning_rate)
+        try:
+            rivals.append(make_rival(table, Known(1 / curvature if rate is None else rate, condition_number)))
+        except ValueError as error:
+            raise Refusal(f"optimizers.{i}: {error}") from None
     return tuple(rivals)
 
 
@@ -145,15 +126,15 @@ def _classification(config: configs.DataRun) -> Problem:
         steps=config.steps,
         rivals=_rivals(config, {}),
         measures={"train loss": partial(loss, batch=trained), "test accuracy": accuracy},
-        cut=partial(_cut_through_paths, loss, trained, config.slice, quantity),
+        cut=partial(_cut_through_paths, loss, [trained], config.slice.grid, config.slice.margin, quantity),
     )
 
 
-def _cut_through_paths(loss, batch, grid, quantity, paths, advance):
+def _cut_through_paths(loss, batches, grid, margin, quantity, paths, advance):
     plane = landscape.pca_plane(*paths)
     seen = np.concatenate([landscape.project(plane, path).coordinates for path in paths])
-    x, y = (np.linspace(*ends, grid.grid) for ends in _ranges(seen, grid.margin))
-    cut = landscape.evaluate(loss, plane, x, y, batches=[batch], quantity=quantity, report=advance)
+    x, y = (np.linspace(*ends, grid) for ends in _ranges(seen, margin))
+    cut = landscape.evaluate(loss, plane, x, y, batches=batches, quantity=quantity, report=advance)
     return plane, cut
 
 
@@ -166,7 +147,11 @@ def _ranges(points: np.ndarray, margin: float) -> list[tuple[float, float]]:
     return list(zip((middle - halves).tolist(), (middle + halves).tolist(), strict=True))
 
 
-def _function(config: configs.FunctionRun, entry: configs.TestFunction) -> Problem:
+def _function(config: configs.FunctionRun, entry: configs.Function) -> Problem:
+    return (_convex if isinstance(entry, configs.Logistic) else _planar)(config, entry)
+
+
+def _planar(config: configs.FunctionRun, entry: configs.PlanarFunction) -> Problem:
     surface = FUNCTIONS[entry.kind](entry)
     minima = jnp.asarray(surface.minima)
     axes = jnp.eye(2)
@@ -186,9 +171,30 @@ def _function(config: configs.FunctionRun, entry: configs.TestFunction) -> Probl
         loss=surface.function,
         batches=None,
         steps=entry.steps or config.steps,
-        rivals=_rivals(config, entry.learning_rates),
+        rivals=_rivals(config, entry.learning_rates, surface.curvature, surface.condition_number),
         measures={"loss": surface.function, "distance to minimum": distance},
         cut=cut,
+    )
+
+
+def _convex(config: configs.FunctionRun, entry: configs.Logistic) -> Problem:
+    """In float64, since its lowest value is approached to ten digits."""
+    with jax.enable_x64(True):
+        surface = FUNCTIONS[entry.kind](entry)
+        start, lowest = jnp.zeros(len(surface.minima[0])), surface.function(jnp.asarray(surface.minima[0]))
+        height = float(surface.function(start) - lowest)
+    floor = float(lowest)
+    return Problem(
+        name=entry.name,
+        start=start,
+        loss=surface.function,
+        batches=None,
+        steps=entry.steps or config.steps,
+        rivals=_rivals(config, entry.learning_rates, surface.curvature, surface.condition_number),
+        measures={"relative gap": lambda w: (surface.function(w) - floor) / height, "loss": surface.function},
+        cut=partial(_cut_through_paths, surface.function, None, config.slice.grid, entry.margin, entry.name),
+        tolerance=entry.tolerance,
+        x64=True,
     )
 
 
@@ -200,45 +206,69 @@ def _race(problem: Problem, every: int, files: Sequence[Path], advance) -> list[
         if file.exists():
             advance(f"{task} (kept)", problem.steps)
         else:
-            _train(problem, rival, every, file, partial(advance, task))
+            _train(problem, rival, every, file, measure, partial(advance, task))
         path, facts = landscape.load_trajectory(file, problem.start)
-        diverged = int(facts["diverged"]) if facts["diverged"] >= 0 else None
         measured = dict(zip(problem.measures, jax.device_get(measure(path.params)), strict=True))
-        outcomes.append(Outcome(rival.name, path, measured, facts["seconds"], diverged))
+        restarts = np.asarray(facts["restarts"], int)
+        outcomes.append(Outcome(rival.name, path, measured, facts["seconds"], facts["diverged"], restarts))
     return outcomes
 
 
-def _train(problem: Problem, rival: Rival, every: int, file: Path, advance) -> None:
-    """Train one rival and keep its path, as far as it is finite."""
+def _train(problem: Problem, rival: Rival, every: int, file: Path, measure, advance) -> None:
+    """Train one rival and keep its path, as far as it is finite and the tolerance is not reached."""
     advance(0)
-    steps, points = [np.zeros(1, int)], [jax.tree.map(lambda leaf: np.asarray(leaf)[None], problem.start)]
-    seconds, diverged = 0.0, None
-    chunks = train(
+    path = landscape.Trajectory(np.zeros(1, int), jax.tree.map(lambda leaf: np.asarray(leaf)[None], problem.start))
+    kept, counts, seconds, diverged = [path], [np.zeros(1, int)], 0.0, None
+    for chunk in _chunks(problem, rival, every):
+        point, count = chunk.params
+        kept.append(landscape.Trajectory(chunk.steps, point))
+        counts.append(count)
+        seconds += chunk.seconds
+        advance(len(chunk.losses))
+        diverged = _divergence(chunk, measure)
+        if diverged is not None or _is_complete(problem, measure, point):
+            advance(problem.steps - int(chunk.steps[-1]))
+            break
+    if diverged is not None:
+        print(f"{problem.name}: {rival.name} diverged at step {diverged}", file=sys.stderr)
+    path = jax.tree.map(lambda *parts: np.concatenate(parts), *kept)
+    restarts = path.steps[1:][np.diff(np.concatenate(counts)) > 0]
+    path = _completed(problem, measure, jax.tree.map(lambda leaf: leaf[_finite(path)], path))
+    restarts = [int(step) for step in restarts if step <= path.steps[-1]]
+    landscape.save_trajectory(file, path, seconds=seconds, diverged=diverged, restarts=restarts)
+
+
+def _chunks(problem: Problem, rival: Rival, every: int):
+    return train(
         problem.loss,
         problem.start,
         rival.optimizer,
         steps=problem.steps,
         every=every,
         batches=problem.batches,
-        observe=rival.deployed,
+        observe=lambda state, params: (rival.deployed(state, params), rival.restarts(state)),
     )
-    for chunk in chunks:
-        done = int(steps[-1][-1])
-        steps.append(chunk.steps)
-        points.append(chunk.params)
-        seconds += chunk.seconds
-        advance(len(chunk.losses))
-        if not np.all(np.isfinite(chunk.losses)):
-            diverged = done + int(np.argmin(np.isfinite(chunk.losses)))
-            print(f"{problem.name}: {rival.name} diverged at step {diverged}", file=sys.stderr)
-            advance(problem.steps - int(chunk.steps[-1]))
-            break
-    path = landscape.Trajectory(np.concatenate(steps), jax.tree.map(lambda *p: np.concatenate(p), *points))
-    finite = _finite(path)
-    if diverged is None and not finite.all():
-        diverged = problem.steps
-    kept = jax.tree.map(lambda leaf: leaf[finite], path)
-    landscape.save_trajectory(file, kept, seconds=seconds, diverged=-1 if diverged is None else diverged)
+
+
+def _divergence(chunk, measure) -> int | None:
+    """The step at which the loss was first seen not to be finite: before it, or at a snapshot after it."""
+    point, _ = chunk.params
+    before = chunk.steps[-1] - len(chunk.losses) + np.arange(len(chunk.losses))
+    after = np.isfinite(np.asarray(measure(point)[0])) & _finite(landscape.Trajectory(chunk.steps, point))
+    seen = [*before[~np.isfinite(chunk.losses)], *chunk.steps[~after]]
+    return int(min(seen)) if seen else None
+
+
+def _is_complete(problem: Problem, measure, points) -> bool:
+    return problem.tolerance is not None and bool((measure(points)[0] <= problem.tolerance).any())
+
+
+def _completed(problem: Problem, measure, path: landscape.Trajectory) -> landscape.Trajectory:
+    """The path up to the snapshot that reaches the tolerance."""
+    if not _is_complete(problem, measure, path.params):
+        return path
+    end = int(np.argmax(np.asarray(measure(path.params)[0]) <= problem.tolerance)) + 1
+    return jax.tree.map(lambda leaf: leaf[:end], path)
 
 
 def _finite(path: landscape.Trajectory) -> np.ndarray:
@@ -256,8 +286,9 @@ def _panels(problems, races, folder: Path, advance) -> dict[str, tuple]:
         if not paths:
             print(f"{problem.name}: every optimizer diverged, there is no path to draw", file=sys.stderr)
             continue
-        plane, cut = problem.cut(list(paths.values()), partial(_row_done, advance, f"{problem.name}: slice"))
-        seen = {name: landscape.project(plane, path) for name, path in paths.items()}
+        with _precision(problem):
+            plane, cut = problem.cut(list(paths.values()), partial(_row_done, advance, f"{problem.name}: slice"))
+            seen = {name: landscape.project(plane, path) for name, path in paths.items()}
         landscape.save_slice(folder / f"{number}.zarr", cut)
         panels[problem.name] = (cut, seen)
     return panels
@@ -281,7 +312,7 @@ def _write(folder: Path, problems, races, panels) -> None:
 
 def _named(problems, problem) -> dict[str, str]:
     """The problem's name, where a run has several."""
-    return {"function": problem.name} if len(problems) > 1 else {}
+    return {"problem": problem.name} if len(problems) > 1 else {}
 
 
 def _metric_rows(problems, races):
@@ -293,39 +324,82 @@ def _metric_rows(problems, races):
 
 
 def _result_rows(problems, races) -> list[report.Row]:
-    rows = []
-    for problem, race in zip(problems, races, strict=True):
-        for outcome in race:
-            lost = outcome.diverged is not None
-            final = {k: math.nan if lost else float(v[-1]) for k, v in outcome.measures.items()}
-            note = f"diverged at step {outcome.diverged}" if lost else ""
-            rows.append(
-                {
-                    **_named(problems, problem),
-                    "optimizer": outcome.rival,
-                    **final,
-                    "seconds": round(outcome.seconds, 3),
-                    "note": note,
-                }
-            )
-    return rows
+    rows = [
+        {**_named(problems, problem), "optimizer": outcome.rival, **_result(problem, outcome)}
+        for problem, race in zip(problems, races, strict=True)
+        for outcome in race
+    ]
+    columns = dict.fromkeys(column for row in rows for column in row if column not in ("seconds", "note"))
+    return [{column: row.get(column) for column in (*columns, "seconds", "note")} for row in rows]
+
+
+def _result(problem: Problem, outcome: Outcome) -> report.Row:
+    lost = outcome.diverged is not None
+    row = {name: math.nan if lost else float(series[-1]) for name, series in outcome.measures.items()}
+    note = f"diverged at step {outcome.diverged}" if lost else ""
+    if problem.tolerance is not None:
+        reached = not lost and next(iter(outcome.measures.values()))[-1] <= problem.tolerance
+        row[f"steps to {problem.tolerance:g}"] = int(outcome.path.steps[-1]) if reached else None
+        row["restarts"] = len(outcome.restarts)
+        note = note or ("" if reached else f"not in {problem.steps} steps")
+    return {**row, "seconds": round(outcome.seconds, 3), "note": note}
 
 
 def _figures(folder: Path, problems, races, panels) -> None:
+    several = len(problems) > 1
     curves = {}
     for problem, race in zip(problems, races, strict=True):
-        shown = list(race[0].measures)[: 1 if len(problems) > 1 else None]
-        for name in shown:
-            title = problem.name if len(problems) > 1 else name
-            curves[title] = {o.rival: (o.path.steps, o.measures[name]) for o in race}
+        for name in list(problem.measures)[: 1 if several else None]:
+            label = f"{problem.name}: {name}" if several else name
+            curves[label] = {o.rival: (o.path.steps, o.measures[name], o.restarts) for o in race}
     drawn = {"curves.png": figures.curves(curves)}
     if panels:
-        lost = [f"{o.rival} diverged at step {o.diverged}" for race in races for o in race if o.diverged is not None]
-        if len(problems) == 1:
-            (cut, paths), note = next(iter(panels.values())), "; ".join(lost)
-            landscape_figure = figures.landscape(cut, paths, note=f"{note} and is not drawn" if note else None)
+        note = _lost(problems, races)
+        if several:
+            landscape_figure = figures.landscapes(panels, note=note)
         else:
-            landscape_figure = figures.landscapes(panels)
+            landscape_figure = figures.landscape(*next(iter(panels.values())), note=note)
         drawn |= {"landscape.png": landscape_figure, "landscape.pdf": landscape_figure}
     for name, figure in drawn.items():
         figure.savefig(folder / name)
+
+
+def _lost(problems, races) -> str | None:
+    """Who is not drawn, for the figure to say."""
+    lost = [
+        f"{outcome.rival} diverged at step {outcome.diverged}" + (f" of {problem.name}" if len(problems) > 1 else "")
+        for problem, race in zip(problems, races, strict=True)
+        for outcome in race
+        if outcome.diverged is not None
+    ]
+    return f"{'; '.join(lost)}: not drawn" if lost else None
+
+
+def _write_family(folder: Path, config: configs.Config) -> None:
+    """The map of the family, with the run's methods where their coefficients put them."""
+    k = config.family.condition_number
+    methods = {
+        table.name: _coefficients(make_rival(table, Known(1.0, k)).optimizer)
+        for table in config.optimizers
+        if table.kind in MEMBERS
+    }
+    figure = figures.family(methods, k)
+    for suffix in ("png", "pdf"):
+        figure.savefig(folder / f"family.{suffix}")
+
+
+def _coefficients(optimizer: optax.GradientTransformation, steps: int = 60) -> np.ndarray:
+    """(steps, 3): step weight, momentum and correction, as a unit step and a unit displacement show them.
+
+    The learning rate must be 1, so that the step that arrives is the gradient's negative.
+    """
+    unit = jnp.array([1.0, 0.0])  # the first number shows what becomes of a step, the second of a displacement
+
+    def step(state, _):
+        state = optax.tree.set(state, displacement=1 - unit)
+        emitted, state = optimizer.update(-unit, state, unit, value=0.0)
+        kept = optax.tree.get(state, "displacement")
+        alpha, mu = emitted[0] - kept[0], kept[1]
+        return state, jnp.stack([alpha, mu, kept[0] - mu * alpha])
+
+    return np.asarray(jax.lax.scan(step, optimizer.init(unit), length=steps)[1])

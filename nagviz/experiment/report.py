@@ -26,6 +26,8 @@ OUTPUTS = (  # what `start_folder` may delete when it is told to overwrite: noth
     "landscape.png",
     "landscape.pdf",
     "curves.png",
+    "family.png",
+    "family.pdf",
     "results.csv",
     "results.md",
     "slices/*.zarr",

@@ -69,7 +69,7 @@ def train(
     if steps % every:
         raise ValueError(f"every must divide steps = {steps}, got {every}")
     snapshots = _chunk_length(steps // every)
-    run = _chunk_function(loss, optimizer, observe)
+    run = _chunk_function(loss, optax.with_extra_args_support(optimizer), observe)
     # A copy, since the buffers are donated and the start is the caller's.
     carry = jax.jit(lambda p: (p, optimizer.init(p)))(params)
     compiled = run.lower(carry, *_drawn(batches, 0, snapshots, every)).compile()
@@ -102,7 +102,7 @@ def _chunk_function(loss, optimizer, observe):
         batch = jax.tree.map(lambda leaf: leaf[drawn], samples)
         of = (lambda p: loss(p)) if samples is None else (lambda p: loss(p, batch))
         value, gradient = jax.value_and_grad(of)(params)
-        updates, state = optimizer.update(gradient, state, params)
+        updates, state = optimizer.update(gradient, state, params, value=value)
         return (optax.apply_updates(params, updates), state), value
 
     def chunk(carry, samples, drawn):

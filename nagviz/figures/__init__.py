@@ -22,6 +22,7 @@ records; this room knows no model and no optimizer.
 """
 
 from nagviz.figures.contour import Contours, draw_bar, draw_contours, draw_values
+from nagviz.figures.family import draw_ground, draw_method, family
 from nagviz.figures.key import draw_key
 from nagviz.figures.levels import loss_levels, round_ticks
 from nagviz.figures.lines import curves, draw_curve
@@ -42,10 +43,13 @@ __all__ = [
     "draw_bar",
     "draw_contours",
     "draw_curve",
+    "draw_ground",
     "draw_hidden",
     "draw_key",
+    "draw_method",
     "draw_path",
     "draw_values",
+    "family",
     "landscape",
     "landscapes",
     "looks",

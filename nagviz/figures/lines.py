@@ -20,10 +20,11 @@ from nagviz.figures.key import draw_key, wrapped
 from nagviz.figures.levels import tick_text
 from nagviz.figures.style import Figure, Look
 
-Series = tuple[Any, Any]  # steps and values, both (T,)
+Series = tuple[Any, ...]  # steps and values, both (T,), and the steps among them at which the method restarted
 
 SHAPE = 0.68  # height to width of a panel's axes
 MARKS = 8  # markers along a curve
+UNEQUAL = 4  # ratio of the longest to the shortest curve, above which steps are on a logarithmic axis
 
 
 def draw_curve(ax: Axes, steps: Any, values: Any, look: Look, label: str | None = None) -> Line2D:
@@ -45,6 +46,21 @@ def draw_curve(ax: Axes, steps: Any, values: Any, look: Look, label: str | None 
     return line
 
 
+def draw_restarts(ax: Axes, steps: Any, values: Any, restarts: Any, look: Look) -> Line2D:
+    """Ticks across a curve where its method forgot the velocity.
+
+    Args:
+        ax: the axes.
+        steps: (T,) increasing.
+        values: (T,).
+        restarts: some of the steps.
+        look: of the curve.
+    """
+    at = np.isin(steps, restarts)
+    (ticks,) = ax.plot(np.asarray(steps)[at], np.asarray(values)[at], **style.tick(look))
+    return ticks
+
+
 def curves(
     panels: Mapping[str, Mapping[str, Series]],
     *,
@@ -58,7 +74,8 @@ def curves(
     unless they are shares that rise, such as accuracies: those are read near one.
 
     Args:
-        panels: by the label of the y axis: by name, (steps, values).
+        panels: by the label of the y axis: by name, (steps, values), or (steps, values, restarts) with the steps
+            at which the method forgot its velocity.
         width: inches.
         note: a line of small text under the key.
         looks: `looks(names)` of the whole run.
@@ -74,18 +91,28 @@ def curves(
         for (label, series), cell in zip(panels.items(), grid, strict=False):
             _draw_panel(figure.add_subplot(cell), label, series, table)
         entries = {name: Line2D([], [], **style.curve(look)) for name, look in table.items()}
-        draw_key(figure, entries, note=note)
+        restarted = any(
+            np.size(marked) for series in panels.values() for _, _, *marks in series.values() for marked in marks
+        )
+        hints = {"restart": Line2D([], [], **style.tick(style.NEUTRAL))} if restarted else None
+        draw_key(figure, entries, hints=hints, note=note)
     return figure
 
 
 def _draw_panel(ax: Axes, label: str, series: Mapping[str, Series], table: Mapping[str, Look]) -> None:
-    for name, (steps, values) in series.items():
+    for name, (steps, values, *restarts) in series.items():
         draw_curve(ax, steps, values, table[name], name)
+        for marked in restarts:
+            draw_restarts(ax, steps, values, marked, table[name])
     ax.set(xlabel="step", ylabel=wrapped(label, 1.8))
+    lengths = [np.max(steps) for steps, *_ in series.values()]
+    if max(lengths) > UNEQUAL * min(lengths):
+        ax.set(xscale="log", xlim=(1, None))
+        ax.xaxis.set_major_formatter(FuncFormatter(tick_text))
     ax.margins(x=0.02)
     ax.grid(axis="y", **style.GRID)
     ax.spines[["top", "right"]].set_visible(False)
-    ratio = _ratio([np.asarray(values, np.float64) for _, values in series.values()])
+    ratio = _ratio([np.asarray(values, np.float64) for _, values, *_ in series.values()])
     if ratio > 10:
         _make_log(ax, ratio)
 

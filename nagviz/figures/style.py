@@ -278,6 +278,11 @@ def cross(look: Look) -> dict[str, Any]:
     return {"marker": "x", "ms": START, "mec": look.color, "mew": 1.4}
 
 
+def tick(look: Look) -> dict[str, Any]:
+    """The tick across a curve at an event."""
+    return {"marker": "|", "ls": "", "ms": 9, "mew": 1.3, "color": look.color, "zorder": ENDS}
+
+
 def arrow(look: Look) -> dict[str, Any]:
     """A `FancyArrowPatch` of which only the head is seen."""
     return {

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import jax
 import numpy as np
 
-from nagviz.landscape.parameters import Params, blocks, combine, leaves_like
+from nagviz.landscape.parameters import BLOCK, Params, blocks, combine, leaves_like, real_rows, reals
 from nagviz.landscape.plane import Plane, spanned
 from nagviz.landscape.trajectory import Trajectory, last
 
@@ -14,8 +16,9 @@ def pca_plane(*trajectories: Trajectory, origin: Params | None = None, centred: 
     """The plane of the two principal components of one path, or of several together.
 
     With R the (snapshots, parameters) matrix of all differences from the origin, the axes are R's first two
-    right singular vectors. They come from the eigenvectors w of the small Gram matrix R R', as R' w / sigma,
-    so that nothing of the size of the parameters squared is made, and no copy of the path in float64.
+    right singular vectors. They come from the eigenvectors w of the small Gram matrix R R', as R' w / sigma (or of
+    R' R, where there are fewer parameters than snapshots), so that nothing of the size of the larger of the two
+    squared is made, and no copy of the path in float64.
 
     Args:
         trajectories: paths over the same parameters. Leaves may be arrays on disk (see `open_trajectory`).
@@ -49,7 +52,7 @@ def pca_plane(*trajectories: Trajectory, origin: Params | None = None, centred: 
         if centred or (centred is None and len(trajectories) > 1):
             origin = _mean(origin, [_snapshots(origin, trajectory) for trajectory in trajectories])
     paths = [_snapshots(origin, trajectory) for trajectory in trajectories]
-    weights, explained = _principal(_gram(origin, paths))
+    weights, explained = _principal(origin, paths)
     labels = tuple(f"PC {i} ({share:.1%} of path variance)" for i, share in enumerate(explained, 1))
     return Plane(origin, combine(origin, weights, *paths), labels, tuple(explained))
 
@@ -75,6 +78,23 @@ def _mean(like: Params, paths: list[tuple[list, int]]) -> Params:
     return jax.tree.unflatten(structure, list(map(mean, leaves, *(stacks for stacks, _ in paths))))
 
 
+def _principal(origin: Params, paths: list[tuple[list, int]]) -> tuple[np.ndarray, list[float]]:
+    """Weights (snapshots, 2) that turn the rows of R into two unit axes, and their shares of the variance."""
+    few = sum(map(reals, jax.tree.leaves(origin))) < sum(snapshots for _, snapshots in paths)
+    products = _covariance(origin, paths) if few else _gram(origin, paths)
+    values, vectors = np.linalg.eigh(products)
+    values, vectors = values[:-3:-1], vectors[:, :-3:-1]
+    if len(values) < 2 or values[1] <= 1e-14 * np.trace(products):
+        raise ValueError(
+            "trajectories must move in at least two directions to span a plane; "
+            "give a longer path, or a plane through given points"
+        )
+    along = np.concatenate([rows @ vectors for rows in _rows(origin, paths)]) / np.sqrt(values) if few else vectors
+    # The coordinates of the snapshots on an axis are sigma w: fix the sign by the largest of them.
+    signs = np.sign(along[np.argmax(np.abs(along), axis=0), [0, 1]])
+    return signs * along / np.sqrt(values), (values / np.trace(products)).tolist()
+
+
 def _gram(origin, paths) -> np.ndarray:
     """R R', summed over blocks of columns."""
     total = 0.0
@@ -82,24 +102,33 @@ def _gram(origin, paths) -> np.ndarray:
         for centre, *rows in blocks((jax.tree.leaves(origin), 1), *paths):
             difference = np.concatenate(rows) - centre
             total = total + difference @ difference.T
-    if not np.all(np.isfinite(total)):
-        bad = int(np.flatnonzero(~np.isfinite(np.diag(total)))[0])
-        raise ValueError(f"trajectories must be finite, but snapshot {bad} is not; leave it out")
+    _require_finite(np.diag(total))
     return total
 
 
-def _principal(gram: np.ndarray) -> tuple[np.ndarray, list[float]]:
-    """Columns w / sigma that turn rows into two unit axes, and their shares of the variance."""
-    values, vectors = np.linalg.eigh(gram)
-    values, vectors = values[:-3:-1], vectors[:, :-3:-1]
-    if len(values) < 2 or values[1] <= 1e-14 * np.trace(gram):
-        raise ValueError(
-            "trajectories must move in at least two directions to span a plane; "
-            "give a longer path, or a plane through given points"
-        )
-    # The coordinates of the snapshots on an axis are sigma w: fix the sign by the largest of them.
-    signs = np.sign(vectors[np.argmax(np.abs(vectors), axis=0), [0, 1]])
-    return signs * vectors / np.sqrt(values), (values / np.trace(gram)).tolist()
+def _covariance(origin, paths) -> np.ndarray:
+    """R' R, summed over blocks of snapshots."""
+    _require_finite(np.concatenate([rows.sum(axis=1) for rows in _rows(origin, paths)]))
+    return sum(rows.T @ rows for rows in _rows(origin, paths))
+
+
+def _rows(origin, paths) -> Iterator[np.ndarray]:
+    """R as float64, a block of snapshots at a time: for few parameters."""
+    centre = np.concatenate([real_rows(leaf, 1) for leaf in jax.tree.leaves(origin)], axis=1, dtype=np.float64)
+    size = max(1, BLOCK // max(1, centre.size))
+    for leaves, snapshots in paths:
+        for first in range(0, snapshots, size):
+            last = min(first + size, snapshots)
+            parts = [real_rows(leaf[first:last], last - first) for leaf in leaves]
+            with np.errstate(invalid="ignore", over="ignore"):
+                yield np.concatenate(parts, axis=1, dtype=np.float64) - centre
+
+
+def _require_finite(sums: np.ndarray) -> None:
+    """One number for each snapshot, which is not finite where the snapshot is not."""
+    if not np.all(np.isfinite(sums)):
+        bad = int(np.flatnonzero(~np.isfinite(sums))[0])
+        raise ValueError(f"trajectories must be finite, but snapshot {bad} is not; leave it out")
 
 
 def points_plane(start: Params, end: Params, third: Params | None = None) -> Plane:

@@ -97,7 +97,7 @@ def leaves_like(origin: Params, params: Params, name: str = "params") -> tuple[l
     return [given[path] for path in wanted], (lead[0] if lead else None)
 
 
-_BLOCK = 1 << 21  # numbers: 16 MB in float64
+BLOCK = 1 << 21  # numbers: 16 MB in float64
 
 
 def blocks(*trees: tuple[Sequence[Any], int]) -> Iterator[tuple[np.ndarray, ...]]:
@@ -106,14 +106,20 @@ def blocks(*trees: tuple[Sequence[Any], int]) -> Iterator[tuple[np.ndarray, ...]
     A leaf may be an array on disk: one at a time is read whole. A complex number is two real ones, so that
     inner products are those of the real space.
     """
-    width = max(1, _BLOCK // sum(points for _, points in trees))
+    width = max(1, BLOCK // sum(points for _, points in trees))
     for leaves in zip(*(leaves for leaves, _ in trees), strict=True):
-        rows = [_real_rows(leaf, points) for leaf, (_, points) in zip(leaves, trees, strict=True)]
+        rows = [real_rows(leaf, points) for leaf, (_, points) in zip(leaves, trees, strict=True)]
         for start in range(0, rows[0].shape[1], width):
             yield tuple(row[:, start : start + width].astype(np.float64) for row in rows)
 
 
-def _real_rows(leaf: Any, points: int) -> np.ndarray:
+def reals(leaf: Any) -> int:
+    """How many real numbers a leaf is."""
+    return np.size(leaf) * (2 if jnp.iscomplexobj(leaf) else 1)
+
+
+def real_rows(leaf: Any, points: int) -> np.ndarray:
+    """Stacked leaves as (points, reals of a leaf)."""
     array = np.asarray(leaf)
     rows = np.ascontiguousarray(array).reshape(points, array.size // max(points, 1))
     return rows.view(rows.real.dtype) if np.iscomplexobj(rows) else rows

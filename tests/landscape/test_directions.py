@@ -190,3 +190,16 @@ def test_steps_without_a_plane_are_refused():
         nv.step_plane(y, s, -2 * s)
     with pytest.raises(ValueError, match=r"\(velocity, step\)\[1\] must have the shape \(3,\)"):
         nv.step_plane(y, s, jnp.ones(2))
+
+
+def test_more_snapshots_than_parameters_give_the_same_plane_from_the_smaller_matrix():
+    """R'R and RR' have the same spectrum: a path in 5 complex numbers, then set in a space of 500 by zeros."""
+    points = np.cumsum(np.random.default_rng(5).normal(size=(40, 10)), axis=0).view(complex)
+    wide = np.concatenate([points, np.zeros((40, 495))], axis=1)
+    few, many = (nv.pca_plane(nv.Trajectory(np.arange(40), path)) for path in (points, wide))
+    np.testing.assert_allclose(few.explained, many.explained, rtol=1e-12)
+    for axis, other in zip(few.axes, many.axes, strict=True):
+        np.testing.assert_allclose(axis, other[:5], atol=1e-12)
+    points[7, 2] = np.nan
+    with pytest.raises(ValueError, match="snapshot 7 is not"):
+        nv.pca_plane(nv.Trajectory(np.arange(40), points))

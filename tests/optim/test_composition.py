@@ -568,7 +568,7 @@ def test_parameters_are_any_tree(kind):
 
 @pytest.mark.parametrize("tree", [{}, (), [], {"a": None}, {"a": (), "b": {}}], ids=repr)
 def test_parameters_may_be_none_at_all(tree):
-    for row, (seen, _) in jax.eval_shape(lambda: over_rows(lambda row: trajectory(make(row), tree))).items():
+    for row, (seen, _) in jax.eval_shape(lambda: over_rows(lambda each: trajectory(make(each), tree))).items():
         assert all(point == tree for point in seen), row
 
 

@@ -1,0 +1,155 @@
+"""The map of the look-ahead family: momentum across, correction up, and how fast each point of it converges.
+
+With step weight 1 and learning rate 1/L, a quadratic mode of curvature lambda = q L obeys
+
+    z^2 - (1 + mu - (1 + mu + gamma) q) z + mu (1 - q) = 0
+
+and the error falls each step by the larger root's modulus, at worst over the curvatures q in [1/k, 1]. Another step
+weight alpha is the same method at step weight 1, correction gamma/alpha and learning rate alpha h: it stands there.
+
+>>> rate(np.array(9 / 11), np.array(0.0), 100).round(4)  # Nesterov's momentum for k = 100: 1 - 1/sqrt k
+array(0.9)
+>>> rate(np.array(0.0), np.array(0.0), 100).round(4)  # gradient descent: 1 - 1/k
+array(0.99)
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from nagviz.figures import style
+from nagviz.figures.contour import Contours, draw_bar, draw_contours, draw_values
+from nagviz.figures.key import draw_key
+from nagviz.figures.style import Figure, Look
+
+MOMENTA = (0.0, 1.0)
+CORRECTIONS = (-1.05, 1.25)
+GRID = 241
+CURVATURES = 33  # of which the worst counts
+LEVELS = (5, 10, 15, 20, 25, 30, 40, 60, 100, 200, 400, 1000)  # steps to a decimal digit
+
+
+class Ground(NamedTuple):
+    """A slice of the family, as `draw_contours` takes it."""
+
+    x: np.ndarray
+    y: np.ndarray
+    values: np.ndarray
+    labels: tuple[str, str]
+    quantity: str
+
+
+def rate(momentum: np.ndarray, correction: np.ndarray, condition_number: float) -> np.ndarray:
+    """The factor by which the error falls a step, at worst over the curvatures; 1 or more where it does not.
+
+    Args:
+        momentum: mu, of any shape.
+        correction: gamma at step weight 1, of a shape that goes with it.
+        condition_number: k.
+    """
+    q = np.geomspace(1 / condition_number, 1.0, CURVATURES)
+    mu, gamma = np.asarray(momentum)[..., None], np.asarray(correction)[..., None]
+    half, product = (1 + mu - (1 + mu + gamma) * q) / 2, mu * (1 - q)
+    split = np.sqrt((half**2 - product).astype(complex))
+    return np.maximum(np.abs(half + split), np.abs(half - split)).max(axis=-1)
+
+
+def steps_to_a_digit(momentum: np.ndarray, correction: np.ndarray, condition_number: float) -> np.ndarray:
+    """Steps in which the error falls tenfold; infinite where it does not fall.
+
+    >>> steps_to_a_digit(np.array([0.0, 1.0]), np.array([0.0, 1.2]), 100).round(1)
+    array([229.1,   inf])
+    """
+    factor = rate(momentum, correction, condition_number)
+    with np.errstate(divide="ignore"):
+        return np.where(factor < 1, -np.log(10) / np.log(np.minimum(factor, 1)), np.inf)
+
+
+def draw_ground(ax: Axes, condition_number: float) -> Contours:
+    """Bands of steps to a digit, hatched where the method does not converge, and the two lines of the map.
+
+    Args:
+        ax: the axes.
+        condition_number: k, above 1.
+    """
+    mu, gamma = np.linspace(*MOMENTA, GRID), np.linspace(*CORRECTIONS, GRID)
+    values = steps_to_a_digit(mu, gamma[:, None], condition_number)
+    labels = "momentum μ", "correction γ / step weight α"
+    ground = Ground(mu, gamma, values, labels, "steps to a decimal digit")
+    least = values.min()
+    levels = [0.98 * least, *(level for level in LEVELS if level > 1.02 * least)]
+    contours = draw_contours(ax, ground, levels)
+    ax.set(xlabel=labels[0], ylabel=labels[1])
+    line = {"color": style.INK, "lw": style.FRAME_WIDTH, "ls": (0, (3, 2)), "zorder": 2}
+    ax.plot([0, 1], [0, 0], **line)
+    ax.plot([0, 1], [0, -1], **line)
+    words = {"fontsize": style.SMALL, "color": style.INK, "zorder": 3}
+    ax.annotate("γ = 0: Nesterov", (0.02, 0.03), **words)
+    ax.annotate("γ = −μα: gradient descent", (0.02, -1.0), **words)
+    return contours
+
+
+def draw_method(ax: Axes, coefficients: np.ndarray, look: Look, label: str) -> Line2D:
+    """A method at its (mu, gamma/alpha): a mark, and behind it the line along which its coefficients came there.
+
+    A method beyond the upper edge (the heavy ball is infinitely far) is marked on that edge.
+
+    Args:
+        ax: the axes of `draw_ground`.
+        coefficients: (T, 3): step weight, momentum and correction by age.
+        look: colour, marker, dash.
+        label: its name.
+    """
+    alpha, mu, gamma = np.asarray(coefficients, np.float64).T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        height = np.where(alpha != 0, gamma / alpha, np.copysign(np.inf, gamma))
+    shown = np.minimum(height, CORRECTIONS[1])
+    (line,) = ax.plot(mu, shown, label=label, clip_on=False, **style.curve(look))
+    line.set(markevery=[-1], markersize=style.START, zorder=10 + look.order)
+    return line
+
+
+def family(
+    methods: Mapping[str, np.ndarray],
+    condition_number: float,
+    *,
+    width: float = style.COLUMN,
+    looks: Mapping[str, Look] | None = None,
+) -> Figure:
+    """The look-ahead family on one map, with its region of stability for a condition number.
+
+    Args:
+        methods: by name, (T, 3): step weight, momentum and correction by age.
+        condition_number: k, above 1.
+        width: inches.
+        looks: `looks(names)` of the whole run.
+
+    Raises:
+        ValueError: k is not above 1.
+
+    Example:
+        >>> figure = family({"NAG": np.array([[1.0, 0.82, 0.0]]), "heavy ball": np.array([[0.0, 0.9, 1.0]])}, 100)
+        >>> figure.axes[0].get_xlabel()
+        'momentum μ'
+    """
+    if not condition_number > 1:
+        raise ValueError(f"condition_number must be above 1, got {condition_number}: it is L over the least curvature")
+    table = style.resolve(methods, looks)
+    with style.context():
+        figure = Figure(figsize=(width, width))
+        ax = figure.subplots()
+        contours = draw_ground(ax, condition_number)
+        draw_bar(ax, contours, f"steps to a decimal digit, k = {condition_number:g}")
+        marks = [draw_method(ax, coefficients, table[name], name) for name, coefficients in methods.items()]
+        entries = {name: Line2D([], [], **style.curve(look)) for name, look in table.items()}
+        hints = {"diverges": Patch(**style.HATCHED)} if contours.hatch else {}
+        above = [mark.get_label() for mark in marks if mark.get_ydata()[-1] >= CORRECTIONS[1]]
+        note = f"On the upper edge: {', '.join(above)}, whose γ/α lies beyond." if above else None
+        draw_key(figure, entries, hints=hints, note=note)
+        figure.settle()
+        draw_values(ax, contours)
+    return figure
