@@ -124,11 +124,11 @@ def test_a_stack_of_coordinates_is_embedded_as_one_by_one():
 
 
 def test_half_precision_is_moved_in_single():
-    """1 + 0.3 * 0.3 would be rounded three times in bfloat16."""
-    plane = nv.Plane(jnp.ones(1, jnp.bfloat16), (jnp.full(1, 0.3, jnp.bfloat16),))
-    exact = 1 + np.float32(0.301) * np.float32(jnp.bfloat16(0.3))
-    assert nv.embed(plane, (0.301,))[0] == jnp.bfloat16(exact)
-    assert nv.embed(plane, (0.301,)).dtype == jnp.bfloat16
+    """1 + 33.3 * 0.01 would be rounded three times in bfloat16, to 1.328."""
+    plane = nv.Plane(jnp.ones(1, jnp.bfloat16), (jnp.full(1, 0.01, jnp.bfloat16),))
+    exact = 1 + np.float32(33.3) * np.float32(jnp.bfloat16(0.01))
+    assert nv.embed(plane, (33.3,))[0] == jnp.bfloat16(exact) == 1.3359375
+    assert nv.embed(plane, (33.3,)).dtype == jnp.bfloat16
 
 
 @pytest.mark.parametrize(
@@ -171,11 +171,16 @@ def test_parameters_that_cannot_be_moved_are_refused():
 
 
 def test_snapshots_of_a_users_own_loop_are_a_path():
-    kept, params = [], {"w": jnp.zeros(2)}
-    for _ in range(3):
-        kept.append(params)
-        params = {"w": params["w"] + 1}
-    path = nv.stack_snapshots(iter(kept), steps=[0, 5, 9])
+    """A training step that is given its arrays to reuse takes nothing away from the path."""
+    step = jax.jit(lambda params: {"w": params["w"] + 1}, donate_argnums=0)
+
+    def training():
+        params = {"w": jnp.zeros(2)}
+        for _ in range(3):
+            yield params
+            params = step(params)
+
+    path = nv.stack_snapshots(training(), steps=[0, 5, 9])
     np.testing.assert_array_equal(path.params["w"], [[0, 0], [1, 1], [2, 2]])
     assert path.steps.tolist() == [0, 5, 9]
 

@@ -140,6 +140,14 @@ def test_a_path_on_disk_is_projected_and_cut_through_as_the_one_in_memory(kept):
     np.testing.assert_array_equal(nv.project(PLANE, stored).coordinates, nv.project(PLANE, PATH).coordinates)
 
 
+def test_numbers_that_zarr_would_leave_out_are_kept(tmp_path):
+    """A chunk of the fill value alone is not a lost one."""
+    nv.save_slice(tmp_path / "cut.zarr", CUT._replace(values=np.full((3, 5), np.nan)))
+    assert np.isnan(nv.load_slice(tmp_path / "cut.zarr").values).all()
+    nv.save_trajectory(tmp_path / "path.zarr", nv.Trajectory(np.zeros(1, int), {"w": np.zeros((1, 2))}))
+    assert nv.load_trajectory(tmp_path / "path.zarr")[0].steps.tolist() == [0]
+
+
 def test_long_paths_are_kept_in_chunks_of_steps(tmp_path, monkeypatch):
     monkeypatch.setattr("nagviz.landscape.arrays._CHUNK", 48)
     path = nv.Trajectory(np.arange(7), {"w": np.arange(21.0).reshape(7, 3)})
