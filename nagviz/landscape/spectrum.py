@@ -127,10 +127,14 @@ def _product(loss, restore, flat, groups, vectors):
 
     if groups is None:
         return on(1)
+
+    def add(so_far, part):
+        batch, weight = part
+        return so_far + on(weight.astype(flat.dtype), batch), None
+
     total = jnp.zeros_like(vectors)
-    for batches, weights in groups:
-        add = lambda so_far, part: (so_far + on(part[1].astype(flat.dtype), part[0]), None)  # noqa: E731
-        total = jax.lax.scan(add, total, (batches, jnp.asarray(weights)))[0]
+    for alike in groups:
+        total, _ = jax.lax.scan(add, total, alike)
     return total
 
 
