@@ -45,8 +45,8 @@ def _odd(points: int) -> int:
 
 
 def _increasing(ends: tuple[float, float]) -> tuple[float, float]:
-    if not ends[0] < ends[1]:
-        raise ValueError("must increase from its first number to its second")
+    if not ends[1] - ends[0] > 1e-6 * max(map(abs, ends)):
+        raise ValueError("must increase from its first number to its second, by more than float32 rounds")
     return ends
 
 

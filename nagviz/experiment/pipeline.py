@@ -17,11 +17,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from scipy.interpolate import RegularGridInterpolator
 
 from nagviz import figures, landscape
 from nagviz.experiment import config as configs
 from nagviz.experiment import report
 from nagviz.experiment.choices import DATA, FUNCTIONS, MEMBERS, MODELS, Known, Rival, make_rival
+from nagviz.experiment.data import breast_cancer
 from nagviz.experiment.report import Refusal
 from nagviz.experiment.training import Batches, train
 
@@ -36,7 +38,8 @@ class Problem(NamedTuple):
     steps: int
     rivals: tuple[Rival, ...]
     measures: dict[str, Callable[[Any], jax.Array]]  # of parameters; the one to draw comes first
-    cut: Callable[[Sequence[landscape.Trajectory], Callable], tuple[landscape.Plane, landscape.Slice]]
+    cut: Callable[[Sequence[landscape.Trajectory], Callable], tuple[landscape.Plane, landscape.Slice] | None]
+    sliced: str = "loss"  # which measure the slice shows
     tolerance: float | None = None  # of the first measure, at which a path is complete
     x64: bool = False  # whether it is worked on in float64
 
@@ -101,7 +104,10 @@ def _rivals(config: configs.Config, learning_rates: dict[str, float], curvature=
 
 
 def _classification(config: configs.DataRun) -> Problem:
-    samples = DATA[config.data.kind](config.data, config.seed)
+    try:
+        samples = DATA[config.data.kind](config.data, config.seed)
+    except ValueError as error:  # a share so small or large that a class is missing from a part
+        raise Refusal(f"data.test_fraction: {error}") from None
     count, features = samples.train.inputs.shape
     if config.training.batch_size > count:
         raise Refusal(
@@ -119,19 +125,23 @@ def _classification(config: configs.DataRun) -> Problem:
 
     quantity = f"train cross entropy, {count:,} samples"
     return Problem(
-        name=config.name,
+        name=config.data.kind,
         start=model.params,
         loss=loss,
         batches=Batches(trained, config.training.batch_size, config.seed),
         steps=config.steps,
         rivals=_rivals(config, {}),
         measures={"train loss": partial(loss, batch=trained), "test accuracy": accuracy},
+        sliced="train loss",
         cut=partial(_cut_through_paths, loss, [trained], config.slice.grid, config.slice.margin, quantity),
     )
 
 
 def _cut_through_paths(loss, batches, grid, margin, quantity, paths, advance):
-    plane = landscape.pca_plane(*paths)
+    try:
+        plane = landscape.pca_plane(*paths)
+    except ValueError:  # one snapshot, or all on a line
+        return None
     seen = np.concatenate([landscape.project(plane, path).coordinates for path in paths])
     x, y = (np.linspace(*ends, grid) for ends in _ranges(seen, margin))
     cut = landscape.evaluate(loss, plane, x, y, batches=batches, quantity=quantity, report=advance)
@@ -183,7 +193,7 @@ def _convex(config: configs.FunctionRun, entry: configs.Logistic) -> Problem:
         surface = FUNCTIONS[entry.kind](entry)
         start, lowest = jnp.zeros(len(surface.minima[0])), surface.function(jnp.asarray(surface.minima[0]))
         height = float(surface.function(start) - lowest)
-    floor = float(lowest)
+    floor, count = float(lowest), len(breast_cancer().labels)
     return Problem(
         name=entry.name,
         start=start,
@@ -192,7 +202,14 @@ def _convex(config: configs.FunctionRun, entry: configs.Logistic) -> Problem:
         steps=entry.steps or config.steps,
         rivals=_rivals(config, entry.learning_rates, surface.curvature, surface.condition_number),
         measures={"relative gap": lambda w: (surface.function(w) - floor) / height, "loss": surface.function},
-        cut=partial(_cut_through_paths, surface.function, None, config.slice.grid, entry.margin, entry.name),
+        cut=partial(
+            _cut_through_paths,
+            surface.function,
+            None,
+            config.slice.grid,
+            entry.margin,
+            f"logistic loss, {count} samples",
+        ),
         tolerance=entry.tolerance,
         x64=True,
     )
@@ -207,11 +224,18 @@ def _race(problem: Problem, every: int, files: Sequence[Path], advance) -> list[
             advance(f"{task} (kept)", problem.steps)
         else:
             _train(problem, rival, every, file, measure, partial(advance, task))
-        path, facts = landscape.load_trajectory(file, problem.start)
+        path, facts = _kept(file, problem.start)
         measured = dict(zip(problem.measures, jax.device_get(measure(path.params)), strict=True))
         restarts = np.asarray(facts["restarts"], int)
         outcomes.append(Outcome(rival.name, path, measured, facts["seconds"], facts["diverged"], restarts))
     return outcomes
+
+
+def _kept(file: Path, like: Any) -> tuple[landscape.Trajectory, dict[str, Any]]:
+    try:
+        return landscape.load_trajectory(file, like)
+    except (ValueError, OSError) as error:
+        raise Refusal(f"{error}; delete {file} and --resume, to train that path again") from None
 
 
 def _train(problem: Problem, rival: Rival, every: int, file: Path, measure, advance) -> None:
@@ -287,7 +311,11 @@ def _panels(problems, races, folder: Path, advance) -> dict[str, tuple]:
             print(f"{problem.name}: every optimizer diverged, there is no path to draw", file=sys.stderr)
             continue
         with _precision(problem):
-            plane, cut = problem.cut(list(paths.values()), partial(_row_done, advance, f"{problem.name}: slice"))
+            made = problem.cut(list(paths.values()), partial(_row_done, advance, f"{problem.name}: slice"))
+            if made is None:
+                print(f"{problem.name}: the paths do not span a plane, there is no landscape", file=sys.stderr)
+                continue
+            plane, cut = made
             seen = {name: landscape.project(plane, path) for name, path in paths.items()}
         landscape.save_slice(folder / f"{number}.zarr", cut)
         panels[problem.name] = (cut, seen)
@@ -352,9 +380,12 @@ def _figures(folder: Path, problems, races, panels) -> None:
         for name in list(problem.measures)[: 1 if several else None]:
             label = f"{problem.name}: {name}" if several else name
             curves[label] = {o.rival: (o.path.steps, o.measures[name], o.restarts) for o in race}
-    drawn = {"curves.png": figures.curves(curves)}
+    lost = _lost(problems, races)
+    drawn = {"curves.png": figures.curves(curves, note=lost)}
     if panels:
-        note = _lost(problems, races)
+        drawn_ones = ((p, race) for p, race in zip(problems, races, strict=True) if p.name in panels)
+        hidden = [_hidden(problem, race, *panels[problem.name]) for problem, race in drawn_ones]
+        note = "\n".join(line for line in (lost, *hidden) if line) or None
         if several:
             landscape_figure = figures.landscapes(panels, note=note)
         else:
@@ -372,14 +403,30 @@ def _lost(problems, races) -> str | None:
         for outcome in race
         if outcome.diverged is not None
     ]
-    return f"{'; '.join(lost)}: not drawn" if lost else None
+    return "; ".join(lost) or None
+
+
+def _hidden(problem: Problem, race, cut: landscape.Slice, seen) -> str | None:
+    """By what factors the slice is off under the ends of the paths, where the plane hides over a twentieth."""
+    read = RegularGridInterpolator((cut.y, cut.x), cut.values, bounds_error=False)
+    factors = {}
+    for outcome in race:
+        path = seen.get(outcome.rival)
+        if path is not None and path.residual[-1] > 1e-6 * np.ptp(cut.x):
+            true = float(outcome.measures[problem.sliced][-1])
+            factors[outcome.rival] = read(path.coordinates[-1][::-1]).item() / true
+    off = {name: f for name, f in factors.items() if f > 0 and abs(math.log(f)) > math.log(1.05)}
+    worst = sorted(off, key=lambda name: -abs(math.log(off[name])))[:5]
+    listed = ", ".join(f"{name} {off[name]:.2g} times" for name in worst)
+    more = f", and {len(off) - len(worst)} more by less" if len(off) > len(worst) else ""
+    return f"At the ends of the paths the slice reads the loss {listed} as high as it is{more}." if off else None
 
 
 def _write_family(folder: Path, config: configs.Config) -> None:
     """The map of the family, with the run's methods where their coefficients put them."""
     k = config.family.condition_number
     methods = {
-        table.name: _coefficients(make_rival(table, Known(1.0, k)).optimizer)
+        table.name: _coefficients(make_rival(table, Known(table.learning_rate or 1.0, k)), table.learning_rate or 1.0)
         for table in config.optimizers
         if table.kind in MEMBERS
     }
@@ -388,16 +435,14 @@ def _write_family(folder: Path, config: configs.Config) -> None:
         figure.savefig(folder / f"family.{suffix}")
 
 
-def _coefficients(optimizer: optax.GradientTransformation, steps: int = 60) -> np.ndarray:
-    """(steps, 3): step weight, momentum and correction, as a unit step and a unit displacement show them.
-
-    The learning rate must be 1, so that the step that arrives is the gradient's negative.
-    """
+def _coefficients(rival: Rival, learning_rate: float, steps: int = 60) -> np.ndarray:
+    """(steps, 3): step weight, momentum and correction, as a unit step and a unit displacement show them."""
+    optimizer = rival.optimizer
     unit = jnp.array([1.0, 0.0])  # the first number shows what becomes of a step, the second of a displacement
 
     def step(state, _):
         state = optax.tree.set(state, displacement=1 - unit)
-        emitted, state = optimizer.update(-unit, state, unit, value=0.0)
+        emitted, state = optimizer.update(-unit / learning_rate, state, unit, value=0.0)
         kept = optax.tree.get(state, "displacement")
         alpha, mu = emitted[0] - kept[0], kept[1]
         return state, jnp.stack([alpha, mu, kept[0] - mu * alpha])

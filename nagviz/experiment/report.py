@@ -71,7 +71,7 @@ def start_folder(folder: Path, config: str, *, resume: bool, overwrite: bool) ->
 
 
 def _require_run(folder: Path, written: Path, allowed: bool) -> None:
-    if not written.is_file():
+    if not written.is_file() or not (folder / "environment.json").is_file():
         raise Refusal(f"{folder} exists and holds no run; name another folder by --out")
     if not allowed:
         raise Refusal(
@@ -136,7 +136,7 @@ def markdown(rows: Sequence[Row]) -> str:
         |:----------|-----------:|:-----|
         | NAG       |    0.01235 |      |
     """
-    cells = [list(rows[0]), *([readable(value) for value in row.values()] for row in rows)]
+    cells = [list(rows[0]), *([readable(value).replace("|", r"\|") for value in row.values()] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     right = [isinstance(value, int | float) for value in rows[0].values()]
 
@@ -162,12 +162,13 @@ def show(rows: Sequence[Row]) -> None:
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table()
+    table = Table()  # cells as texts: a name in brackets is no markup
     for name, value in rows[0].items():
         table.add_column(name, justify="right" if isinstance(value, int | float) else "left")
     for row in rows:
-        table.add_row(*map(readable, row.values()))
+        table.add_row(*(Text(readable(value)) for value in row.values()))
     Console().print(table)
 
 
@@ -191,7 +192,7 @@ def _bar(total):
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:3.0f}%"),
         TimeElapsedColumn(),

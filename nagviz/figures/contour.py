@@ -130,7 +130,8 @@ def draw_values(ax: Axes, contours: Contours, *, count: int = TICKS, avoid: np.n
             pieces = np.split(path.vertices, np.flatnonzero(path.codes == path.MOVETO)[1:])
             spots = [_spot((piece - corner) / scale, sides, taken) for piece in pieces]
             spot = max(spots, key=lambda spot: spot.room)
-            half = style.text_width(tick_text(level)) / 2
+            text = tick_text(level)
+            half = style.text_width(text, math="$" in text) / 2
             if spot.room > max(ROOM, half):
                 taken.append(spot.place + np.outer([-half, 0, half], spot.along))
                 texts.append(_write(ax, spot, spot.place * scale + corner, level, contours.norm))
@@ -199,5 +200,5 @@ def draw_bar(ax: Axes, contours: Contours, quantity: str, *, count: int = TICKS)
     bar.ax.yaxis.set_minor_locator(NullLocator())
     bar.outline.set(linewidth=0.4, edgecolor=style.INK)
     bar.ax.tick_params(length=2, width=0.4, labelsize=style.SMALL)
-    bar.set_label(quantity, fontsize=style.SMALL, labelpad=3)
+    bar.set_label(quantity, fontsize=style.SMALL, labelpad=3, parse_math=False)
     return bar

@@ -88,8 +88,9 @@ def draw_ground(ax: Axes, condition_number: float) -> Contours:
     ax.plot([0, 1], [0, 0], **line)
     ax.plot([0, 1], [0, -1], **line)
     words = {"fontsize": style.SMALL, "color": style.INK, "zorder": 3}
-    ax.annotate("γ = 0: Nesterov", (0.02, 0.03), **words)
-    ax.annotate("γ = −μα: gradient descent", (0.02, -1.0), **words)
+    ax.text(0.02, 0.03, "γ = 0: Nesterov", **words)
+    slope = {"rotation": -45, "rotation_mode": "anchor", "transform_rotates_text": True}
+    ax.text(0.2, -0.29, "γ = −μα: gradient descent", **words, **slope)
     return contours
 
 
@@ -109,7 +110,8 @@ def draw_method(ax: Axes, coefficients: np.ndarray, look: Look, label: str) -> L
         height = np.where(alpha != 0, gamma / alpha, np.copysign(np.inf, gamma))
     shown = np.minimum(height, CORRECTIONS[1])
     (line,) = ax.plot(mu, shown, label=label, clip_on=False, **style.curve(look))
-    line.set(markevery=[-1], markersize=style.START, zorder=10 + look.order)
+    moves = np.ptp(mu) > 0
+    line.set(markevery=[-1], markersize=style.STAR if moves else style.START, zorder=look.order + (0 if moves else 100))
     return line
 
 

@@ -93,7 +93,7 @@ def _draw_note(figure: Figure, note: str) -> float:
     width = figure.get_size_inches()[0]
     text = wrapped(note, width - 0.1)
     place = {"ha": "center", "va": "bottom", "transform": figure.dpi_scale_trans}
-    figure.text(width / 2, MARGIN, text, **place, **style.NOTE)
+    figure.text(width / 2, MARGIN, text, parse_math=False, **place, **style.NOTE)
     return 1.3 * (text.count("\n") + 1) * style.SMALL / 72 + 2 * MARGIN
 
 
@@ -105,7 +105,7 @@ def _draw_legend(
     handle: float,
     bottom: float,
 ) -> Legend:
-    return figure.legend(
+    legend = figure.legend(
         list(entries.values()),
         labels,
         loc="lower center",
@@ -119,6 +119,9 @@ def _draw_legend(
         borderaxespad=0,
         labelspacing=style.LINE_HEIGHT - 1.0,
     )
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a dollar in a name is a dollar
+    return legend
 
 
 def _height(labels: list[str], columns: int) -> float:

@@ -7,7 +7,7 @@
 ('log', 'train loss')
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -104,17 +104,27 @@ def _draw_panel(ax: Axes, label: str, series: Mapping[str, Series], table: Mappi
         draw_curve(ax, steps, values, table[name], name)
         for marked in restarts:
             draw_restarts(ax, steps, values, marked, table[name])
-    ax.set(xlabel="step", ylabel=wrapped(label, 1.8))
-    lengths = [np.max(steps) for steps, *_ in series.values()]
-    if max(lengths) > UNEQUAL * min(lengths):
-        ax.set(xscale="log", xlim=(1, None))
-        ax.xaxis.set_major_formatter(FuncFormatter(tick_text))
+    ax.set_xlabel("step")
+    ax.set_ylabel(wrapped(label, 1.8), parse_math=False)
+    scale_steps(ax, [np.max(steps) for steps, *_ in series.values()])
     ax.margins(x=0.02)
     ax.grid(axis="y", **style.GRID)
     ax.spines[["top", "right"]].set_visible(False)
     ratio = _ratio([np.asarray(values, np.float64) for _, values, *_ in series.values()])
     if ratio > 10:
         _make_log(ax, ratio)
+
+
+def scale_steps(ax: Axes, lengths: Sequence[float]) -> None:
+    """Steps on a logarithmic axis where the longest curve would leave the shorter ones no room.
+
+    Args:
+        ax: the axes.
+        lengths: the last step of each curve.
+    """
+    if max(lengths) > UNEQUAL * max(1, min(lengths)):
+        ax.set(xscale="log", xlim=(1, None))
+        ax.xaxis.set_major_formatter(FuncFormatter(tick_text))
 
 
 def _ratio(values: list[np.ndarray]) -> float:

@@ -145,9 +145,10 @@ def _draw_ground(ax: Axes, panel: Panel, across: float) -> Contours:
     contours = draw_contours(ax, cut, levels)
     up = _shape(panel) * across
     draw_bar(ax, contours, wrapped(cut.quantity, up + OVERHANG), count=int(np.clip(3.5 * up, 3, TICKS)))
-    ax.set_title(wrapped(panel.title, across, style.TITLE))
-    ax.set_xlabel(wrapped(cut.labels[0], across, style.TEXT))
-    ax.set_ylabel(wrapped(cut.labels[1], up + OVERHANG, style.TEXT))
+    words = {"parse_math": False}
+    ax.set_title(wrapped(panel.title, across, style.TITLE), **words)
+    ax.set_xlabel(wrapped(cut.labels[0], across, style.TEXT), **words)
+    ax.set_ylabel(wrapped(cut.labels[1], up + OVERHANG, style.TEXT), **words)
     ax.locator_params(axis="x", nbins=int(np.clip(2.5 * across, 3, 6)))
     ax.locator_params(axis="y", nbins=int(np.clip(2.5 * up, 3, 6)))
     if contours.norm is None:
@@ -167,7 +168,7 @@ def _draw_paths(ax: Axes, panel: Panel, contours: Contours, table: Mapping[str, 
 
 def _draw_strips(panels: list[Panel], strips: list[Axes | None], table: Mapping[str, Look]) -> None:
     for panel, strip in zip(panels, strips, strict=True):
-        if strip is not None and not draw_hidden(strip, panel.paths, table):
+        if strip is not None and not (_hides(panel) and draw_hidden(strip, panel.paths, table)):
             strip.set_visible(False)
 
 

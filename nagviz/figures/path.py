@@ -18,6 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch
 
 from nagviz.figures import style
+from nagviz.figures.lines import scale_steps
 from nagviz.figures.style import Look
 
 THIN = 0.4  # points of arc between two vertices that are kept: less than is seen
@@ -159,4 +160,6 @@ def draw_hidden(ax: Axes, paths: Mapping[str, Any], looks: Mapping[str, Look]) -
     ax.locator_params(axis="y", nbins=3)
     ax.margins(x=0)
     ax.set_ylim(bottom=0)
+    if lines:
+        scale_steps(ax, [line.get_xdata()[-1] for line in lines.values()])
     return lines

@@ -376,14 +376,14 @@ def printable(string: str) -> tuple[str, list[str]]:
     return "".join(escape.get(c, c) for c in string), families
 
 
-def text_width(string: str, size: float = SMALL) -> float:
-    """Points that the longest line of a text takes.
+def text_width(string: str, size: float = SMALL, *, math: bool = False) -> float:
+    """Points that the longest line of a text takes; between dollars stands mathematics where `math` says so.
 
     >>> text_width("NAG") < text_width("heavy ball")
     True
     """
     lines = [printable(line) for line in string.split("\n")]
     return max(
-        text_to_path.get_text_width_height_descent(line, FontProperties(family=families, size=size), "$" in line)[0]
+        text_to_path.get_text_width_height_descent(line, FontProperties(family=families, size=size), math)[0]
         for line, families in lines
     )

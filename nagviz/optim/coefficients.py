@@ -117,7 +117,9 @@ def carried(name: str, coefficient: Coefficient) -> ByAge | ByState:
 
 
 def require(name: str, value: Any, holds: Callable[[float], bool], remedy: str) -> None:
-    """Refuse a number that is known now and for which `holds` is false; tracers and functions pass."""
+    """Refuse what is no number, or one that is known now and that `holds` is false for; tracers and functions pass."""
+    if value is None or isinstance(value, str):
+        raise ValueError(f"{name} must be {remedy}, got {value!r}")
     if are_plain(value) and not holds(float(value)):
         raise ValueError(f"{name} must be {remedy}, got {value}")
 

@@ -29,6 +29,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import export
+from jax.tree_util import keystr
 
 from nagviz.optim.coefficients import Coefficient, carried
 from nagviz.optim.restart import Restart, Step
@@ -342,15 +343,19 @@ def _displace(
         for length in range(len(path), -1, -1):
             if path[:length] in nodes:
                 s, c = nodes[path[:length]]
-                return elsewhere(p) if _is_hole(s) else move(p, s, c).astype(p.dtype)
-        raise ValueError(f"{name}{jax.tree_util.keystr(path)} is none of the parameters of this state")
+                if _is_hole(s):
+                    return elsewhere(p)
+                if jnp.shape(p) != jnp.shape(s):
+                    raise ValueError(f"{name}{keystr(path)} must have the shape {s.shape}, got {jnp.shape(p)}")
+                return move(p, s, c).astype(p.dtype)
+        raise ValueError(f"{name}{keystr(path)} is none of the parameters of this state")
 
     moved = jax.tree_util.tree_map_with_path(leaf, point)
     given = {path for path, _ in jax.tree_util.tree_leaves_with_path(point)}
     if missing := [path for path, (s, _) in nodes.items() if not _is_hole(s) and path not in given]:
         raise ValueError(
             f"{name} must be the tree that the optimizer updates, but has no "
-            f"{name}{jax.tree_util.keystr(missing[0])}, which the state moves"
+            f"{name}{keystr(missing[0])}, which the state moves"
         )
     return moved
 
@@ -366,7 +371,7 @@ def _nodes(state: optax.OptState) -> dict[tuple, tuple[Any, jax.Array]]:
             if not _is_hole(nodes.get(path, (None,))[0]):
                 raise ValueError(
                     "state holds several look-aheads that move the same parameters "
-                    f"(params{jax.tree_util.keystr(path)}), so that there is no one iterate; keep one in the "
+                    f"(params{keystr(path)}), so that there is no one iterate; keep one in the "
                     "chain, or give each its own part by optax.partition"
                 )
             nodes[path] = (s, found.evaluation_coefficient)
