@@ -274,7 +274,8 @@ def rational(k: Scalar, n: Scalar) -> Callable[[Scalar], Scalar]:
     require("n", n, lambda n: 0 < n < math.inf, "positive and finite, so that tau + n is")
     if are_plain(k, n):
         require("k", k, lambda k: k < n, f"below n = {n}")
-    return lambda tau: greatest((tau + k) / (tau + n), 0.0)
+    # 1.0 tau is as wide as JAX is set to; an int32 over an int32, as under inject_hyperparams, is a float32.
+    return lambda tau: greatest((1.0 * tau + k) / (1.0 * tau + n), 0.0)
 
 
 def friction(r: Scalar) -> Callable[[Scalar], Scalar]:
