@@ -44,7 +44,7 @@ def first_restart(rule, k):
             return params + updates, state, t + 1
 
         start = params, optimizer.init(params), 0
-        return jax.lax.while_loop(lambda carry: nv.restarts(carry[1]) == 0, step, start)[2]
+        return jax.lax.while_loop(lambda carry: (nv.restarts(carry[1]) == 0) & (carry[2] < 10000), step, start)[2]
 
     return int(run(jnp.ones(())))
 
