@@ -3,9 +3,11 @@
 from nagviz.landscape.directions import pca_plane
 from nagviz.landscape.plane import Plane, Projection, embed, project
 from nagviz.landscape.slicing import Slice, evaluate, load_slice, save_slice
+from nagviz.landscape.sweep import Effort
 from nagviz.landscape.trajectory import Trajectory, load_trajectory, save_trajectory
 
 __all__ = [
+    "Effort",
     "Plane",
     "Projection",
     "Slice",

@@ -1,8 +1,14 @@
-"""A loss on a line or a plane: f(a, b) = L(origin + a u + b v)."""
+"""A loss on a line or a plane: f(a, b) = L(origin + a u + b v).
+
+A grid is evaluated tile by tile, in each tile batch by batch of data, and on each batch point by point: what
+`affine` takes out of a batch is worked out once for all points of the tile, and fits the caches while they
+are gone through. How many samples and how many points go together is measured on the loss itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,7 +16,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nagviz.landscape.plane import Plane, embed
+from nagviz.landscape.plane import Plane, rows_like
+from nagviz.landscape.sweep import Effort, Plan, Task, choose, cut_batch, sweeper
+
+Values = np.ndarray | dict[str, np.ndarray]
+
+
+class Work(NamedTuple):
+    """How a slice was evaluated."""
+
+    plan: Plan  # chosen by measuring, or as asked
+    bytes: int  # that it took at the most, besides the data and the plane, as the compiler counts them
+    choosing: float  # seconds, compiling included
+    evaluating: float  # seconds
 
 
 class Slice(NamedTuple):
@@ -18,33 +36,56 @@ class Slice(NamedTuple):
 
     x: np.ndarray  # (columns,), increasing; coordinates along the first axis
     y: np.ndarray | None  # (rows,), likewise along the second; None on a line
-    values: np.ndarray  # (rows, columns), float64; (columns,) on a line. NaN and infinity are data
+    values: Values  # (rows, columns), float64; (columns,) on a line. NaN and infinity are data. A dict of several
     labels: tuple[str, ...] = ()  # what the axes are
     quantity: str = "loss"  # what the values are
+    gradient: Values | None = None  # (rows, columns, axes), or (columns, axes): derivatives by the coordinates
+    statistics: str = "kept"  # those of batch norm: kept, of each batch, or recomputed at each point
+    work: Work | None = None
 
 
 def evaluate(
-    loss: Callable[..., jax.Array],
+    loss: Callable[..., Any],
     plane: Plane,
     x: np.ndarray,
     y: np.ndarray | None = None,
     *,
-    batches: Iterable[Any] | None = None,
+    batches: Iterable[Any] | Mapping[str, Iterable[Any]] | None = None,
+    metrics: Mapping[str, Callable[..., Any]] | None = None,
+    weights: Any = None,
+    statistics: str | Callable[[Any, Any], Any] = "kept",
+    gradient: bool = False,
+    compute_dtype: Any = None,
+    effort: Effort = Effort(),  # noqa: B008
     quantity: str = "loss",
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Slice:
     """Evaluate a loss on a grid: values[i, j] = L(origin + x_j u + y_i v).
 
-    Every point is computed afresh from the plane, in float32 or what the parameters are; batches are
-    averaged in float64 with their sizes as weights.
+    Every point is computed afresh from the plane, in float32 or what the parameters are. What does not depend
+    on the point is computed once, and so is what is linear in its coordinates (the first layer of most
+    models); the values are the same to rounding. Batches are averaged in float64.
 
     Args:
-        loss: `loss(params)`, or `loss(params, batch)` with batches, a mean over the batch; jit-able.
+        loss: `loss(params)`, or `loss(params, batch)` with batches, a mean over the batch; jit-able. It may
+            return a dict of several.
         plane: a plane, or a line where `y` is left out.
         x: coordinates along the first axis, strictly increasing.
         y: coordinates along the second.
-        batches: trees of arrays whose leading axis numbers the samples, each put through `loss` at every
-            point. All but the last should have one size: each size is compiled once.
+        batches: trees of arrays whose leading axis numbers the samples. All but the last should have one
+            size: each size is compiled once. A dict of such (say of "train" and "test") is evaluated in one
+            pass. A batch is gone through in smaller pieces where that is faster and was seen to give the
+            same mean.
+        metrics: further functions like the loss, by name. `values` is then a dict, and so it is where the
+            loss returns one or the batches are one: {"train loss": ..., "train accuracy": ...}.
+        weights: of the batches, in place of their sizes; a dict where `batches` is one.
+        statistics: where batch norm's come from. "kept": the loss uses those that it holds. "batch": it uses
+            those of each batch, and batches are therefore never cut. Or a function `statistics(params,
+            batch)`: its mean over the batches (of the dict's first entry) is worked out at every point and
+            given to `loss(params, batch, statistics)`, as Garipov et al. (2018) do.
+        gradient: evaluate the derivatives by the coordinates too, by forward mode.
+        compute_dtype: parameters at each point and data are rounded to this dtype, as `jax.numpy.bfloat16`.
+        effort: memory, and how to go about it.
         quantity: the name of what is evaluated, for a colour bar.
         report: called with the number of rows done and their total.
 
@@ -52,8 +93,9 @@ def evaluate(
         A slice whose rows follow y and whose columns follow x.
 
     Raises:
-        ValueError: a grid that is empty, not increasing or not finite, or that does not fit the plane; no
-            batch; a loss that is no scalar.
+        ValueError: a grid that is empty, not increasing or not finite, or that does not fit the plane; axes
+            unlike the origin; no batch, or batches that differ in more than their sizes; a loss that is no
+            scalar; a budget that one point exceeds.
 
     Example:
         >>> import jax.numpy as jnp, nagviz as nv
@@ -62,16 +104,33 @@ def evaluate(
         >>> print(cut.values)
         [[ 0.  1.  2.]
          [10. 11. 12.]]
+
+    Source: Li et al. (2018); Garipov et al. (2018), section A.1, for statistics recomputed.
     """
     x, y = _axis("x", x), None if y is None else _axis("y", y)
-    if len(plane.axes) != (1 if y is None else 2):
-        raise ValueError(f"plane must have an axis for each of x and y, got {len(plane.axes)} axes")
-    held = [None] if batches is None else list(batches)
-    if not held:
-        raise ValueError("batches must hold at least one batch, got none; leave it out for loss(params)")
+    _require_fit(plane, y)
+    splits = _splits(batches, weights)
+    mode = _mode(statistics, batches, gradient)
+    functions = {quantity: loss, **(metrics or {})}
+    tasks = _tasks(functions, plane, splits, statistics if callable(statistics) else None, gradient, compute_dtype)
     rows = _grid(x, y)
-    values = _mean(_row_function(loss), plane, rows, held, report)
-    return Slice(x, y, values if y is not None else values[0], plane.labels, quantity)
+    coordinates = rows.reshape(-1, rows.shape[-1])
+
+    started = time.perf_counter()
+    trial = choose(tasks.main, splits[0].batches[0], len(coordinates), effort, tasks.example, mode == "batch")
+    chosen = time.perf_counter()
+    advance = _progress(report, len(rows), len(coordinates) * sum(sum(_sizes(split)) for split in splits))
+    table = _table(tasks, splits, trial.plan, coordinates, effort.budget - trial.bytes, advance)
+    work = Work(trial.plan, trial.bytes, chosen - started, time.perf_counter() - chosen)
+
+    table = table.reshape(*rows.shape[:-1] if y is not None else x.shape, *table.shape[1:])
+    several = isinstance(batches, Mapping) or tasks.several or bool(metrics)
+    names = [f"{split.name} {name}".strip() for split in splits for name in tasks.names]
+    values = {name: table[..., n, 0] for n, name in enumerate(names)}
+    slopes = {name: table[..., n, 1:] for n, name in enumerate(names)} if gradient else None
+    if not several:
+        values, slopes = values[names[0]], slopes and slopes[names[0]]
+    return Slice(x, y, values, plane.labels, quantity, slopes, mode, work)
 
 
 def _axis(name: str, coordinates) -> np.ndarray:
@@ -88,41 +147,192 @@ def _grid(x: np.ndarray, y: np.ndarray | None) -> np.ndarray:
     return np.stack(np.meshgrid(x, y), axis=-1)
 
 
-def _row_function(loss):
-    """A compiled function of the plane, a row's coordinates and a batch: the loss at each point."""
-
-    @jax.jit
-    def row(plane, coordinates, batch):
-        def point(c):
-            params = embed(plane, c)
-            value = loss(params) if batch is None else loss(params, batch)
-            if jnp.shape(value) != ():
-                raise ValueError(f"loss must return a scalar, got shape {jnp.shape(value)}")
-            return value
-
-        return jax.lax.map(point, coordinates)
-
-    return row
+def _require_fit(plane: Plane, y) -> None:
+    if len(plane.axes) != (1 if y is None else 2):
+        raise ValueError(f"plane must have an axis for each of x and y, got {len(plane.axes)} axes")
+    for n, axis in enumerate(plane.axes):
+        try:
+            stacked = rows_like(plane.origin, axis)[1]
+        except ValueError as error:
+            raise ValueError(str(error).replace("params", f"plane.axes[{n}]")) from None
+        if stacked:
+            raise ValueError(f"plane.axes[{n}] must have the shapes of the plane's origin, got one dimension more")
 
 
-def _mean(row_function, plane, rows, batches, report) -> np.ndarray:
-    """The mean over batches, weighted by their sizes."""
-    sizes = [1 if batch is None else len(jax.tree.leaves(batch)[0]) for batch in batches]
-    plane = jax.device_put(plane)
-    values = np.zeros(rows.shape[:2])
-    for done, coordinates in enumerate(rows, 1):
-        for size, batch in zip(sizes, batches, strict=True):
-            values[done - 1] += size * np.asarray(row_function(plane, coordinates, batch), np.float64)
-        report(done, len(rows))
-    return values / sum(sizes)
+class _Split(NamedTuple):
+    """Data that are averaged together."""
+
+    name: str
+    batches: list[Any]
+    shares: np.ndarray  # of the batches, of sum 1
+
+
+def _splits(batches, weights) -> list[_Split]:
+    if batches is None:
+        if weights is not None:
+            raise ValueError("weights are those of batches; give batches, or leave weights out")
+        return [_Split("", [None], np.ones(1))]
+    named = batches if isinstance(batches, Mapping) else {"": batches}
+    if not named:
+        raise ValueError("batches must hold at least one entry, got an empty dict")
+    given = weights if isinstance(batches, Mapping) else {"": weights}
+    return [_split(name, list(held), (given or {}).get(name)) for name, held in named.items()]
+
+
+def _split(name: str, batches: list[Any], weights) -> _Split:
+    where = f"batches[{name!r}]" if name else "batches"
+    if not batches:
+        raise ValueError(f"{where} must hold at least one batch, got none; leave it out for loss(params)")
+    first = _form(batches[0])
+    for n, batch in enumerate(batches):
+        if (form := _form(batch)) != first:
+            raise ValueError(f"{where} must differ in their leading axes only: batch {n} is {form}, batch 0 {first}")
+    weights = np.asarray([_size(batch) for batch in batches] if weights is None else weights, np.float64)
+    if weights.shape != (len(batches),) or not np.all(np.isfinite(weights) & (weights >= 0)) or not weights.sum() > 0:
+        raise ValueError(f"weights must be {len(batches)} numbers, not negative, one for each batch, got {weights}")
+    return _Split(name, batches, weights / weights.sum())
+
+
+def _size(batch) -> int:
+    """How many samples: the leading axis of the first leaf."""
+    leaves = jax.tree.leaves(batch)
+    return np.shape(leaves[0])[0] if leaves and np.ndim(leaves[0]) else 1
+
+
+def _sizes(split: _Split) -> list[int]:
+    return [_size(batch) for batch in split.batches]
+
+
+def _form(batch) -> str:
+    """The tree, and the shapes and dtypes but for the leading axes."""
+    return str(
+        jax.tree.map(lambda leaf: f"{getattr(leaf, 'dtype', np.result_type(leaf))}{list(np.shape(leaf)[1:])}", batch)
+    )
+
+
+def _mode(statistics, batches, gradient: bool) -> str:
+    if callable(statistics):
+        if gradient or batches is None:
+            raise ValueError("statistics that are recomputed need batches, and give no gradient")
+        return "recomputed"
+    if statistics not in ("kept", "batch"):
+        raise ValueError(f"statistics must be 'kept', 'batch' or a function of (params, batch), got {statistics!r}")
+    return statistics
+
+
+class _Tasks(NamedTuple):
+    """What is evaluated at every point."""
+
+    main: Task
+    names: list[str]
+    several: bool  # whether the loss itself returns several
+    statistics: Task | None
+    tree: Any  # of the statistics
+    example: Any  # statistics to try a point with
+
+
+def _tasks(functions, plane, splits, recompute, gradient, dtype) -> _Tasks:
+    batch = splits[0].batches[0]
+    plane, call = jax.device_put(plane), _caller(dtype, splits[0].batches[0] is not None)
+    statistics, example, tree = None, (), None
+    if recompute:
+        shapes, tree = jax.tree.flatten(jax.eval_shape(lambda *a: call(recompute, *a, ()), plane.origin, batch))
+        example = tuple(np.ones(shape.shape, shape.dtype) for shape in shapes)
+        statistics = Task(
+            lambda params, batch, fresh: tuple(jax.tree.leaves(call(recompute, params, batch, fresh))), plane
+        )
+    names, several = [], []
+
+    def outputs(params, batch, fresh):
+        more = (jax.tree.unflatten(tree, fresh),) if recompute else ()
+        found = {name: call(function, params, batch, more) for name, function in functions.items()}
+        several[:] = [any(isinstance(value, Mapping) for value in found.values())]
+        flat = _flat(found)
+        names[:] = flat
+        return tuple(flat.values())
+
+    jax.eval_shape(outputs, plane.origin, batch, example)
+    return _Tasks(Task(outputs, plane, example, gradient), names, several[0], statistics, tree, example)
+
+
+def _caller(dtype, batched: bool):
+    """How a user's function is called: with or without a batch, in the dtype asked for."""
+
+    def cast(leaf):
+        floating = dtype is not None and jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+        return leaf.astype(dtype) if floating else leaf
+
+    def call(function, params, batch, more):
+        params, batch = jax.tree.map(cast, (params, batch))
+        return function(params, *((batch,) if batched else ()), *more)
+
+    return call
+
+
+def _flat(found: dict[str, Any]) -> dict[str, jax.Array]:
+    """Scalars by name: a function's own name, or the keys of the dict that it returned."""
+    flat = {}
+    for name, value in found.items():
+        flat.update(value if isinstance(value, Mapping) else {name: value})
+    for name, value in flat.items():
+        if jnp.shape(value) != ():
+            raise ValueError(f"{name} must return a scalar, got shape {jnp.shape(value)}")
+    return {name: jnp.asarray(v, jnp.promote_types(jnp.result_type(v), jnp.float32)) for name, v in flat.items()}
+
+
+def _table(tasks: _Tasks, splits, plan: Plan, coordinates, hold: int, advance) -> np.ndarray:
+    """All outputs at all points: (points, quantities, 1 + axes where there is a gradient, else 1)."""
+    sweep = sweeper(tasks.main, plan)
+    estimate = sweeper(tasks.statistics, plan._replace(samples=None)) if tasks.statistics else None
+    columns = []
+    fresh = ()
+    if estimate:
+        fresh = estimate(_pieces(splits[0], None), coordinates)
+    for split in splits:
+        outputs = sweep(_pieces(split, plan.samples), coordinates, fresh, advance)
+        count = len(tasks.names)
+        values, slopes = outputs[:count], outputs[count:]
+        columns += [np.column_stack([v, *slopes[n : n + 1]]) for n, v in enumerate(values)]
+    return np.stack(columns, axis=1)
+
+
+def _pieces(split: _Split, samples: int | None):
+    """What a split is cut into: a name for what is held, a share of the whole, data."""
+    for n, (share, batch) in enumerate(zip(split.shares, split.batches, strict=True)):
+        for m, (part, piece) in enumerate(cut_batch(batch, samples)):
+            yield (split.name, n, m), share * part, piece
+
+
+def _progress(report, rows: int, units: int):
+    """Points times samples, as they are done, into rows."""
+    seen = [0, 0]
+
+    def advance(points: int, piece) -> None:
+        seen[0] += points * _size(piece)
+        for row in range(seen[1] + 1, rows * seen[0] // units + 1):
+            seen[1] = row
+            report(row, rows)
+
+    return advance
 
 
 def save_slice(file: Path, cut: Slice) -> None:
     """Write a slice as an `.npz`, whole or not at all."""
     partial = file.with_name(f".{file.name}.partial")
     with partial.open("wb") as stream:
-        np.savez(stream, **{name: field for name, field in cut._asdict().items() if field is not None})
+        np.savez(stream, **_fields(cut))
     partial.replace(file)
+
+
+def _fields(cut: Slice) -> dict[str, Any]:
+    """A slice as arrays; those of several quantities as `values/NAME`."""
+    fields = {}
+    for name, field in cut._asdict().items():
+        if isinstance(field, dict):
+            fields |= {f"{name}/{key}": array for key, array in field.items()}
+        elif field is not None and name != "work":
+            fields[name] = field
+    return fields
 
 
 def load_slice(file: Path) -> Slice:
@@ -130,4 +340,12 @@ def load_slice(file: Path) -> Slice:
     with np.load(file, allow_pickle=False) as held:
         y = held["y"] if "y" in held.files else None
         labels = tuple(held["labels"].tolist())
-        return Slice(held["x"], y, held["values"], labels, held["quantity"].item())
+        statistics = held["statistics"].item() if "statistics" in held.files else "kept"
+        values, gradient = _values(held, "values"), _values(held, "gradient")
+        return Slice(held["x"], y, values, labels, held["quantity"].item(), gradient, statistics)
+
+
+def _values(held, name: str) -> Values | None:
+    if name in held.files:
+        return held[name]
+    return {key.removeprefix(f"{name}/"): held[key] for key in held.files if key.startswith(f"{name}/")} or None
