@@ -147,7 +147,7 @@ def split(closed, params: int, axes: int, *, still=frozenset(), extra=0, linear=
     kinds = _kinds(program, moving, program.inputs[last:], linear=linear, pure=not closed.effects)
     later, held = _cut(program, kinds, axes + 1)
     at_point = {id(equation) for equation in later}
-    before = [e for e in program.equations if id(e) not in at_point and GENERAL not in (kinds[o] for o in e.outputs)]
+    before = [e for e in program.equations if id(e) not in at_point and not _is_general(e, kinds)]
     names = list(program.constants)
 
     def prepare(constants, origin, along, data):
@@ -262,13 +262,17 @@ def _cut(program: Program, kinds: Sequence[int], parts: int) -> tuple[list[Equat
     later: list[Equation] = []
     for equation in reversed(program.equations):
         wanted = needed.intersection(equation.outputs)
-        general = any(kinds[output] == GENERAL for output in equation.outputs)
         live = wanted or equation.source.effects
-        if live and (general or _spares(program, kinds, parts, maker, equation, needed)):
+        if live and (_is_general(equation, kinds) or _spares(program, kinds, parts, maker, equation, needed)):
             later.append(equation)
             needed.update(i for i in equation.inputs if not isinstance(i, Literal))
     made = {output for equation in later for output in equation.outputs}
     return later[::-1], sorted(i for i in needed - made if kinds[i] != GENERAL)
+
+
+def _is_general(equation: Equation, kinds: Sequence[int]) -> bool:
+    """Whether it must be carried out at every point; one without outputs is there for its effect."""
+    return not equation.outputs or kinds[equation.outputs[0]] == GENERAL
 
 
 def _spares(program, kinds, parts, maker, equation, needed) -> bool:

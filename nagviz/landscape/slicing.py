@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nagviz.landscape.plane import Plane, rows_like
-from nagviz.landscape.sweep import Effort, Plan, Task, choose, cut_batch, sweeper
+from nagviz.landscape.sweep import Effort, Plan, Task, choose, compiler, cut_batch, sweeper
 
 Values = np.ndarray | dict[str, np.ndarray]
 
@@ -117,10 +117,11 @@ def evaluate(
     coordinates = rows.reshape(-1, rows.shape[-1])
 
     started = time.perf_counter()
-    trial = choose(tasks.main, splits[0].batches[0], len(coordinates), effort, tasks.example, mode == "batch")
+    compiled = compiler(tasks.main)
+    trial = choose(tasks.main, compiled, splits[0].batches[0], len(coordinates), effort, whole=mode == "batch")
     chosen = time.perf_counter()
     advance = _progress(report, len(rows), len(coordinates) * sum(sum(_sizes(split)) for split in splits))
-    table = _table(tasks, splits, trial.plan, coordinates, effort.budget - trial.bytes, advance)
+    table = _table(tasks, compiled, splits, trial.plan, coordinates, advance)
     work = Work(trial.plan, trial.bytes, chosen - started, time.perf_counter() - chosen)
 
     table = table.reshape(*rows.shape[:-1] if y is not None else x.shape, *table.shape[1:])
@@ -205,9 +206,12 @@ def _sizes(split: _Split) -> list[int]:
 
 def _form(batch) -> str:
     """The tree, and the shapes and dtypes but for the leading axes."""
-    return str(
-        jax.tree.map(lambda leaf: f"{getattr(leaf, 'dtype', np.result_type(leaf))}{list(np.shape(leaf)[1:])}", batch)
-    )
+
+    def leaf_form(leaf):
+        leaf = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
+        return f"{leaf.dtype}{list(leaf.shape[1:])}"
+
+    return str(jax.tree.map(leaf_form, batch))
 
 
 def _mode(statistics, batches, gradient: bool) -> str:
@@ -227,8 +231,6 @@ class _Tasks(NamedTuple):
     names: list[str]
     several: bool  # whether the loss itself returns several
     statistics: Task | None
-    tree: Any  # of the statistics
-    example: Any  # statistics to try a point with
 
 
 def _tasks(functions, plane, splits, recompute, gradient, dtype) -> _Tasks:
@@ -252,7 +254,7 @@ def _tasks(functions, plane, splits, recompute, gradient, dtype) -> _Tasks:
         return tuple(flat.values())
 
     jax.eval_shape(outputs, plane.origin, batch, example)
-    return _Tasks(Task(outputs, plane, example, gradient), names, several[0], statistics, tree, example)
+    return _Tasks(Task(outputs, plane, example, gradient), names, several[0], statistics)
 
 
 def _caller(dtype, batched: bool):
@@ -280,10 +282,10 @@ def _flat(found: dict[str, Any]) -> dict[str, jax.Array]:
     return {name: jnp.asarray(v, jnp.promote_types(jnp.result_type(v), jnp.float32)) for name, v in flat.items()}
 
 
-def _table(tasks: _Tasks, splits, plan: Plan, coordinates, hold: int, advance) -> np.ndarray:
+def _table(tasks: _Tasks, compiled, splits, plan: Plan, coordinates, advance) -> np.ndarray:
     """All outputs at all points: (points, quantities, 1 + axes where there is a gradient, else 1)."""
-    sweep = sweeper(tasks.main, plan)
-    estimate = sweeper(tasks.statistics, plan._replace(samples=None)) if tasks.statistics else None
+    sweep = sweeper(compiled, plan)
+    estimate = sweeper(compiler(tasks.statistics), plan._replace(samples=None)) if tasks.statistics else None
     columns = []
     fresh = ()
     if estimate:

@@ -53,7 +53,7 @@ class Task(NamedTuple):
 
     function: Callable[..., tuple[jax.Array, ...]]  # (params, batch, fresh) -> arrays, means over the batch
     plane: Plane  # on the device
-    fresh: Any = ()  # shapes of the tree that every point is given besides its coordinates
+    fresh: Any = ()  # an example of the tree of arrays that every point is given besides its coordinates
     gradient: bool = False  # whether derivatives by the coordinates follow the arrays
 
 
@@ -77,8 +77,23 @@ def real_dtype() -> np.dtype:
     return jax.dtypes.canonicalize_dtype(np.float64)
 
 
-def compile_task(task: Task, piece: Any, plan: Plan) -> Compiled:
-    """Both phases, compiled ahead for data shaped like a piece."""
+def compiler(task: Task) -> Callable[[Any, Plan], Compiled]:
+    """A function that compiles a task for data shaped like a piece, each shape and arrangement once."""
+    known = {}
+
+    def compiled(piece, plan):
+        leaves, tree = jax.tree.flatten(piece)
+        shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+        key = tree, shapes, plan.points, plan.way, plan.linear
+        if key not in known:
+            known[key] = _compile(task, piece, plan)
+        return known[key]
+
+    return compiled
+
+
+def _compile(task: Task, piece: Any, plan: Plan) -> Compiled:
+    """Both phases, compiled ahead of time."""
     leaves, tree = jax.tree.flatten(piece)
     fresh, fresh_tree = jax.tree.flatten(task.fresh)
     origin, structure = jax.tree.flatten(task.plane.origin)
@@ -163,11 +178,11 @@ def cut_batch(batch: Any, samples: int | None) -> Iterator[tuple[float, Any]]:
         yield (stop - start) / total, jax.tree.map(lambda leaf: jnp.asarray(leaf[start:stop]), batch)  # noqa: B023
 
 
-def sweeper(task: Task, plan: Plan, hold: int = 0) -> Callable[..., list[np.ndarray]]:
+def sweeper(compiled: Callable[[Any, Plan], Compiled], plan: Plan, hold: int = 0) -> Callable[..., list[np.ndarray]]:
     """A function that takes a task over points and data, by a plan.
 
     Args:
-        task: what to evaluate.
+        compiled: what to evaluate, from `compiler`.
         plan: how.
         hold: bytes that prepared pieces may take from one call to the next, so that a later tile finds them.
 
@@ -176,22 +191,15 @@ def sweeper(task: Task, plan: Plan, hold: int = 0) -> Callable[..., list[np.ndar
         each (points, ...). A piece is (name, share, data), and its name stands for its data from call to call.
         `advance(points, piece)` is called as they are done.
     """
-    programs, kept, room = {}, {}, [hold]
-
-    def program(piece, linear: bool) -> Compiled:
-        leaves, tree = jax.tree.flatten(piece)
-        key = linear, tree, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
-        if key not in programs:
-            programs[key] = compile_task(task, piece, plan._replace(linear=linear))
-        return programs[key]
+    kept, room = {}, [hold]
 
     def prepared(name, piece):
         if name in kept:
             return kept[name]
-        chosen = program(piece, plan.linear)
+        chosen = compiled(piece, plan)
         held, finite = chosen.prepare(piece)
         if not finite:
-            chosen = program(piece, False)
+            chosen = compiled(piece, plan._replace(linear=False))
             held, finite = chosen.prepare(piece)
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(held))
         if size <= room[0]:
@@ -243,15 +251,17 @@ class Trial(NamedTuple):
     spent: float  # seconds that the trial took, most of it for compiling
 
 
-def choose(task: Task, batch: Any, points: int, effort: Effort, fresh: Any = (), whole: bool = False) -> Trial:
+def choose(
+    task: Task, compiled: Callable[[Any, Plan], Compiled], batch: Any, points: int, effort: Effort, whole=False
+) -> Trial:
     """Find a good plan by timing some, as long as that takes little of what is to come.
 
     Args:
         task: what to evaluate.
+        compiled: the same from `compiler`, which keeps what is compiled here.
         batch: data of the most common shape.
         points: how many the grid has.
         effort: what is fixed, and the budget.
-        fresh: a tree to give a point besides its coordinates.
         whole: never cut a batch.
 
     Raises:
@@ -259,19 +269,19 @@ def choose(task: Task, batch: Any, points: int, effort: Effort, fresh: Any = (),
     """
     total = None if whole else samples_in(batch)
     guess = _guess_seconds(task, batch)
-    free = total is not None and effort.samples is None and guess > _LONG and _cuts(task, batch, fresh)
+    free = total is not None and effort.samples is None and guess > _LONG and _cuts(task, batch)
     plan = Plan(
         effort.samples or (max(32, round(total * _LONG / guess)) if free else None),
         effort.points or (min(points, max(1, round(_LONG / max(guess, 1e-9)))) if guess < _SHORT else 1),
         effort.way or "map",
         effort.linear is not False,
     )
-    best = _within_budget(task, batch, plan, points, effort, fresh)
+    best = _within_budget(task, compiled, batch, plan, points, effort)
     for change in _changes(effort, free):
         changed = change(best.plan, total, points)
         if best.seconds * points < 5 * best.spent:
             break
-        trial = _try(task, batch, changed, points, fresh) if changed != best.plan else best
+        trial = _try(task, compiled, batch, changed, points) if changed != best.plan else best
         if trial.bytes <= effort.budget and trial.seconds < best.seconds:
             best = trial
     return best
@@ -302,7 +312,7 @@ def _changes(effort: Effort, free: bool) -> Iterator[Callable[[Plan, int, int], 
         yield lambda plan, total, points: plan._replace(linear=False)
 
 
-def _cuts(task: Task, batch: Any, fresh: Any) -> bool:
+def _cuts(task: Task, batch: Any) -> bool:
     """Whether the outputs are means over the samples, so that a batch may be cut: tried on its first ones."""
     half = min(samples_in(batch) // 2, 128)
     if half < 16:
@@ -310,7 +320,7 @@ def _cuts(task: Task, batch: Any, fresh: Any) -> bool:
 
     @jax.jit
     def at(coordinates, piece):
-        return task.function(embed(task.plane, coordinates), piece, fresh)
+        return task.function(embed(task.plane, coordinates), piece, task.fresh)
 
     first, second, both = (
         jax.tree.map(lambda leaf, s=s: jnp.asarray(leaf[s]), batch)
@@ -326,10 +336,10 @@ def _cuts(task: Task, batch: Any, fresh: Any) -> bool:
     )
 
 
-def _within_budget(task, batch, plan: Plan, points: int, effort: Effort, fresh) -> Trial:
+def _within_budget(task, compiled, batch, plan: Plan, points: int, effort: Effort) -> Trial:
     """The plan, or one with smaller pieces where it takes more than the budget."""
     while True:
-        trial = _try(task, batch, plan, points, fresh, effort.budget)
+        trial = _try(task, compiled, batch, plan, points, effort.budget)
         if trial.bytes <= effort.budget:
             return trial
         excess = trial.bytes / effort.budget
@@ -345,20 +355,20 @@ def _within_budget(task, batch, plan: Plan, points: int, effort: Effort, fresh) 
             )
 
 
-def _try(task: Task, batch: Any, plan: Plan, points: int, fresh: Any, budget: float = np.inf) -> Trial:
+def _try(task: Task, compiled, batch: Any, plan: Plan, points: int, budget: float = np.inf) -> Trial:
     """Compile a plan and time it on the batch's first piece; only compile it where it exceeds the budget."""
     started = time.perf_counter()
     share, piece = next(cut_batch(batch, plan.samples))
-    compiled = compile_task(task, piece, plan)
-    if compiled.bytes > budget:
-        return Trial(plan, compiled.bytes, np.inf, np.inf, time.perf_counter() - started)
+    program = compiled(piece, plan)
+    if program.bytes > budget:
+        return Trial(plan, program.bytes, np.inf, np.inf, time.perf_counter() - started)
     coordinates = np.zeros((plan.points, len(task.plane.axes)), real_dtype())
-    several = [np.repeat(np.asarray(leaf)[None], plan.points, 0) for leaf in jax.tree.leaves(fresh)]
-    prepare = _seconds(lambda: compiled.prepare(piece), 1)
-    held, _ = compiled.prepare(piece)
-    call = _seconds(lambda: compiled.call(held, coordinates, several), 3)
+    several = [np.repeat(leaf[None], plan.points, 0) for leaf in jax.tree.leaves(task.fresh)]
+    prepare = _seconds(lambda: program.prepare(piece), 1)
+    held, _ = program.prepare(piece)
+    call = _seconds(lambda: program.call(held, coordinates, several), 3)
     seconds = (call / plan.points + prepare / points) / share
-    return Trial(plan, compiled.bytes, seconds, prepare, time.perf_counter() - started)
+    return Trial(plan, program.bytes, seconds, prepare, time.perf_counter() - started)
 
 
 def _seconds(function, least: int) -> float:
