@@ -7,6 +7,7 @@ are gone through. How many samples and how many points go together is measured o
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -18,6 +19,17 @@ import numpy as np
 
 from nagviz.landscape.plane import Plane, rows_like
 from nagviz.landscape.sweep import Effort, Plan, Task, choose, compiler, cut_batch, sweeper
+from nagviz.landscape.tiles import (
+    Tiles,
+    find_tiles,
+    fingerprint,
+    is_done,
+    make_tiles,
+    read_tile,
+    text_of,
+    windows,
+    write_tile,
+)
 
 Values = np.ndarray | dict[str, np.ndarray]
 
@@ -26,9 +38,10 @@ class Work(NamedTuple):
     """How a slice was evaluated."""
 
     plan: Plan  # chosen by measuring, or as asked
+    tile: tuple[int, int]  # rows and columns that were finished together
     bytes: int  # that it took at the most, besides the data and the plane, as the compiler counts them
-    choosing: float  # seconds, compiling included
-    evaluating: float  # seconds
+    choosing: float = 0.0  # seconds, compiling included
+    evaluating: float = 0.0  # seconds
 
 
 class Slice(NamedTuple):
@@ -58,6 +71,7 @@ def evaluate(
     compute_dtype: Any = None,
     effort: Effort = Effort(),  # noqa: B008
     quantity: str = "loss",
+    store: Path | None = None,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Slice:
     """Evaluate a loss on a grid: values[i, j] = L(origin + x_j u + y_i v).
@@ -87,7 +101,11 @@ def evaluate(
         compute_dtype: parameters at each point and data are rounded to this dtype, as `jax.numpy.bfloat16`.
         effort: memory, and how to go about it.
         quantity: the name of what is evaluated, for a colour bar.
-        report: called with the number of rows done and their total.
+        store: a folder where tiles of the grid are kept as they are finished, as a zarr v3 array. Called again
+            with the same inputs, an evaluation that was killed carries on there, in the way that it had begun,
+            and gives the same values.
+        report: called with the number of rows done and their total, as the work goes on: the time left is
+            that since the first call, times what remains over what was done since.
 
     Returns:
         A slice whose rows follow y and whose columns follow x.
@@ -95,7 +113,7 @@ def evaluate(
     Raises:
         ValueError: a grid that is empty, not increasing or not finite, or that does not fit the plane; axes
             unlike the origin; no batch, or batches that differ in more than their sizes; a loss that is no
-            scalar; a budget that one point exceeds.
+            scalar; a budget that one point exceeds; a store that is another slice's, or is damaged.
 
     Example:
         >>> import jax.numpy as jnp, nagviz as nv
@@ -114,17 +132,22 @@ def evaluate(
     functions = {quantity: loss, **(metrics or {})}
     tasks = _tasks(functions, plane, splits, statistics if callable(statistics) else None, gradient, compute_dtype)
     rows = _grid(x, y)
-    coordinates = rows.reshape(-1, rows.shape[-1])
-
     started = time.perf_counter()
     compiled = compiler(tasks.main)
-    trial = choose(tasks.main, compiled, splits[0].batches[0], len(coordinates), effort, whole=mode == "batch")
+    identity = _identity(tasks, splits, x, y, mode) if store else {}
+    tiles = find_tiles(store, identity) if store else None
+    work = _resumed(tiles) if tiles else _arranged(tasks, compiled, splits, rows, effort, mode, bool(store))
+    if store and not tiles:
+        cell = len(splits) * len(tasks.names), 1 + len(plane.axes) * gradient
+        tiles = make_tiles(store, (*rows.shape[:2], *cell), (*work.tile, *cell), identity, _kept(work))
     chosen = time.perf_counter()
-    advance = _progress(report, len(rows), len(coordinates) * sum(sum(_sizes(split)) for split in splits))
-    table = _table(tasks, compiled, splits, trial.plan, coordinates, advance)
-    work = Work(trial.plan, trial.bytes, chosen - started, time.perf_counter() - chosen)
+    samples = sum(sum(_sizes(split)) for split in splits)
+    advance = _progress(report, len(rows), rows[..., 0].size * samples)
+    tabulate = _tabulator(tasks, compiled, splits, work, effort, advance)
+    table = _by_tiles(tabulate, rows, work.tile, tiles, lambda points: advance(points * samples))
+    work = work._replace(choosing=chosen - started, evaluating=time.perf_counter() - chosen)
 
-    table = table.reshape(*rows.shape[:-1] if y is not None else x.shape, *table.shape[1:])
+    table = table if y is not None else table[0]
     several = isinstance(batches, Mapping) or tasks.several or bool(metrics)
     names = [f"{split.name} {name}".strip() for split in splits for name in tasks.names]
     values = {name: table[..., n, 0] for n, name in enumerate(names)}
@@ -282,20 +305,67 @@ def _flat(found: dict[str, Any]) -> dict[str, jax.Array]:
     return {name: jnp.asarray(v, jnp.promote_types(jnp.result_type(v), jnp.float32)) for name, v in flat.items()}
 
 
-def _table(tasks: _Tasks, compiled, splits, plan: Plan, coordinates, advance) -> np.ndarray:
-    """All outputs at all points: (points, quantities, 1 + axes where there is a gradient, else 1)."""
-    sweep = sweeper(compiled, plan)
-    estimate = sweeper(compiler(tasks.statistics), plan._replace(samples=None)) if tasks.statistics else None
-    columns = []
-    fresh = ()
-    if estimate:
-        fresh = estimate(_pieces(splits[0], None), coordinates)
-    for split in splits:
-        outputs = sweep(_pieces(split, plan.samples), coordinates, fresh, advance)
-        count = len(tasks.names)
-        values, slopes = outputs[:count], outputs[count:]
-        columns += [np.column_stack([v, *slopes[n : n + 1]]) for n, v in enumerate(values)]
-    return np.stack(columns, axis=1)
+def _arranged(tasks: _Tasks, compiled, splits, rows: np.ndarray, effort: Effort, mode: str, stored: bool) -> Work:
+    """Measure, and say what is finished together."""
+    count, columns = rows[..., 0].size, rows.shape[1]
+    trial = choose(tasks.main, compiled, splits[0].batches[0], count, effort, whole=mode == "batch")
+    points = effort.tile or count
+    if stored and not effort.tile:  # some seconds, and little of it for what each tile prepares anew
+        points = math.ceil(max(_TILE_SECONDS, 20 * trial.prepare) / trial.seconds)
+    if size := sum(leaf.nbytes for leaf in tasks.main.fresh):
+        points = max(1, min(points, effort.budget // 4 // size))
+    tile = (min(len(rows), points // columns), columns) if points >= columns else (1, points)
+    return Work(trial.plan, tile, trial.bytes)
+
+
+_TILE_SECONDS = 10.0
+
+
+def _kept(work: Work) -> dict[str, Any]:
+    return {"plan": work.plan._asdict(), "bytes": work.bytes}
+
+
+def _resumed(tiles: Tiles) -> Work:
+    return Work(Plan(**tiles.plan["plan"]), tiles.tile[:2], tiles.plan["bytes"])
+
+
+def _by_tiles(tabulate, rows: np.ndarray, tile, tiles: Tiles | None, advance) -> np.ndarray:
+    """The table of the whole grid; what is on disk is read, all of it before anything is evaluated."""
+    parts = windows(rows.shape, tile)
+    done = {number: read_tile(tiles, number) for number in parts if tiles and is_done(tiles, number)}
+    for block in done.values():
+        advance(block[..., 0, 0].size)
+    for number, window in parts.items():
+        if number not in done:
+            here = rows[window]
+            block = tabulate(here.reshape(-1, here.shape[-1]))
+            done[number] = block.reshape(*here.shape[:2], *block.shape[1:])
+            if tiles:
+                write_tile(tiles, number, done[number])
+    table = np.empty((*rows.shape[:2], *next(iter(done.values())).shape[2:]))
+    for number, window in parts.items():
+        table[window] = done[number]
+    return table
+
+
+def _tabulator(tasks: _Tasks, compiled, splits, work: Work, effort: Effort, advance):
+    """A function of coordinates (points, axes): (points, quantities, 1 + axes with a gradient, else 1)."""
+    sweep = sweeper(compiled, work.plan, max(0, effort.budget - work.bytes))
+    estimate = sweeper(compiler(tasks.statistics), work.plan) if tasks.statistics else None
+    count = len(tasks.names)
+
+    def tabulate(coordinates):
+        fresh = estimate(_pieces(splits[0], None), coordinates) if estimate else ()
+        fresh = [f.astype(leaf.dtype) for f, leaf in zip(fresh, tasks.main.fresh, strict=True)]
+        columns = []
+        for split in splits:
+            outputs = sweep(
+                _pieces(split, work.plan.samples), coordinates, fresh, lambda n, piece: advance(n * _size(piece))
+            )
+            columns += [np.column_stack([v, *outputs[count + n :][:1]]) for n, v in enumerate(outputs[:count])]
+        return np.stack(columns, axis=1)
+
+    return tabulate
 
 
 def _pieces(split: _Split, samples: int | None):
@@ -306,16 +376,33 @@ def _pieces(split: _Split, samples: int | None):
 
 
 def _progress(report, rows: int, units: int):
-    """Points times samples, as they are done, into rows."""
+    """Units of work, as they are done, into rows."""
     seen = [0, 0]
 
-    def advance(points: int, piece) -> None:
-        seen[0] += points * _size(piece)
+    def advance(done: int) -> None:
+        seen[0] += done
         for row in range(seen[1] + 1, rows * seen[0] // units + 1):
             seen[1] = row
             report(row, rows)
 
     return advance
+
+
+def _identity(tasks: _Tasks, splits, x, y, mode: str) -> dict[str, str]:
+    """A digest of each thing that the values follow from."""
+    plane, batch = tasks.main.plane, splits[0].batches[0]
+    texts = [
+        text_of(jax.make_jaxpr(task.function)(plane.origin, batch, task.fresh))
+        for task in (tasks.main, tasks.statistics)
+        if task
+    ]
+    return fingerprint(
+        origin=plane.origin,
+        axes=plane.axes,
+        grid=[x, y],
+        data=[(split.name, split.batches, split.shares) for split in splits],
+        loss=[*texts, *tasks.names, mode, str(tasks.main.gradient)],
+    )
 
 
 def save_slice(file: Path, cut: Slice) -> None:

@@ -37,6 +37,7 @@ class Effort(NamedTuple):
     points: int | None = None  # of a grid for one call of the compiled function
     way: str | None = None  # "map": a call's points one after another; "vmap": side by side
     linear: bool | None = None  # whether to work out once what is linear in the coordinates
+    tile: int | None = None  # points that are finished, and put in the store, together
 
 
 class Plan(NamedTuple):
@@ -247,7 +248,7 @@ class Trial(NamedTuple):
     plan: Plan
     bytes: int
     seconds: float  # for a point on the whole batch, its share of the preparation in it
-    prepare: float  # seconds for a piece
+    prepare: float  # seconds, for all pieces of the batch
     spent: float  # seconds that the trial took, most of it for compiling
 
 
@@ -368,7 +369,7 @@ def _try(task: Task, compiled, batch: Any, plan: Plan, points: int, budget: floa
     held, _ = program.prepare(piece)
     call = _seconds(lambda: program.call(held, coordinates, several), 3)
     seconds = (call / plan.points + prepare / points) / share
-    return Trial(plan, program.bytes, seconds, prepare, time.perf_counter() - started)
+    return Trial(plan, program.bytes, seconds, prepare / share, time.perf_counter() - started)
 
 
 def _seconds(function, least: int) -> float:
