@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nagviz.landscape.plane import Plane, rows_like
-from nagviz.landscape.sweep import Effort, Plan, Task, choose, compiler, cut_batch, sweeper
+from nagviz.landscape.sweep import Effort, Plan, Task, choose, compiler, cut_batch, shapes_in, sweeper
 from nagviz.landscape.tiles import (
     Tiles,
     find_tiles,
@@ -140,6 +140,8 @@ def evaluate(
     if store and not tiles:
         cell = len(splits) * len(tasks.names), 1 + len(plane.axes) * gradient
         tiles = make_tiles(store, (*rows.shape[:2], *cell), (*work.tile, *cell), identity, _kept(work))
+    for form in _forms(splits, work.plan):
+        compiled(form, work.plan)
     chosen = time.perf_counter()
     samples = sum(sum(_sizes(split)) for split in splits)
     advance = _progress(report, len(rows), rows[..., 0].size * samples)
@@ -373,6 +375,12 @@ def _pieces(split: _Split, samples: int | None):
     for n, (share, batch) in enumerate(zip(split.shares, split.batches, strict=True)):
         for m, (part, piece) in enumerate(cut_batch(batch, samples)):
             yield (split.name, n, m), share * part, piece
+
+
+def _forms(splits: list[_Split], plan: Plan) -> list[Any]:
+    """The different shapes of data that will be seen, so that all is compiled beforehand."""
+    sizes = [{_size(batch): batch for batch in split.batches} for split in splits]
+    return [shape for some in sizes for batch in some.values() for shape in shapes_in(batch, plan.samples)]
 
 
 def _progress(report, rows: int, units: int):

@@ -170,13 +170,24 @@ def samples_in(batch: Any) -> int | None:
 
 def cut_batch(batch: Any, samples: int | None) -> Iterator[tuple[float, Any]]:
     """Pieces of about as many samples as asked, of one or two sizes, each with its share of the batch."""
-    total = samples_in(batch)
+    for share, window in _windows(samples_in(batch), samples):
+        yield share, jax.tree.map(lambda leaf: jnp.asarray(leaf if window is ... else leaf[window]), batch)  # noqa: B023
+
+
+def shapes_in(batch: Any, samples: int | None) -> list[Any]:
+    """The different shapes among those pieces."""
+    windows = dict(_windows(samples_in(batch), samples)).values()
+    return [jax.eval_shape(lambda tree, w=w: jax.tree.map(lambda leaf: leaf[w], tree), batch) for w in windows]
+
+
+def _windows(total: int | None, samples: int | None) -> list[tuple[float, Any]]:
     if samples is None or total is None or total <= samples:
-        yield 1.0, jax.tree.map(jnp.asarray, batch)
-        return
-    edges = np.linspace(0, total, -(-total // samples) + 1).round().astype(int)
-    for start, stop in pairwise(edges):
-        yield (stop - start) / total, jax.tree.map(lambda leaf: jnp.asarray(leaf[start:stop]), batch)  # noqa: B023
+        return [(1.0, ...)]
+    count = -(-total // samples)
+    # A few pieces more, where they are then all of one size: one compiled function.
+    count = next((n for n in range(count, count + count // 4 + 1) if total % n == 0), count)
+    edges = np.linspace(0, total, count + 1).round().astype(int).tolist()
+    return [((stop - start) / total, slice(start, stop)) for start, stop in pairwise(edges)]
 
 
 def sweeper(compiled: Callable[[Any, Plan], Compiled], plan: Plan, hold: int = 0) -> Callable[..., list[np.ndarray]]:
