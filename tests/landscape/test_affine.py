@@ -344,6 +344,19 @@ def test_parameters_of_low_precision_are_summed_in_float32(narrow):
     np.testing.assert_allclose(np.float32(phases.point(held, c)[0]), exact, rtol=8 * float(jnp.finfo(narrow).eps))
 
 
+@pytest.mark.parametrize(("window", "strides"), [((2, 2), (2, 2)), ((3, 3), (2, 1)), ((2, 1), (3, 3))])
+def test_pooling_is_the_same_to_the_bit_where_it_is_done_by_slices(window, strides):
+    images = jnp.asarray(IMAGES).at[0, 3, 4, 0].set(jnp.nan).at[1, 2, 2, 1].set(-jnp.inf)
+    function = lambda p, x: nnx.max_pool(p["a"] * x**2 - 1, window, strides)  # noqa: E731
+    plane = Plane({"a": jnp.ones(())}, ({"a": jnp.ones(())},))
+    phases, held = cut(function, plane, images, linear=False)
+    assert "reduce_window_max" not in primitives(phases.point, held, jnp.zeros(1))
+    np.testing.assert_array_equal(phases.point(held, jnp.ones(1))[0], function({"a": 2.0}, images))
+    wide = lambda p, x: nnx.max_pool(p["a"] * x, (4, 4), padding="SAME")  # noqa: E731
+    phases, held = cut(wide, plane, images)
+    assert "reduce_window_max" in primitives(phases.point, held, jnp.zeros(1))
+
+
 def test_integers_and_predicates_are_never_carried():
     def function(p, x):
         return jnp.where(p["w"] > 0, 1.0, 2.0).sum() + jnp.round(p["w"]).astype(int).sum() + p["n"] * 2
