@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,7 +78,7 @@ def drawn(seed, *shape):
 
 def mlp_case(sizes, samples, grid, points, marks):
     draw = np.random.default_rng(0)
-    layers = list(zip(sizes, sizes[1:], strict=False))
+    layers = list(pairwise(sizes))
     params = [(drawn(n, a, b), 0.1 * drawn(n + 50, b)) for n, (a, b) in enumerate(layers)]
     data = draw.normal(size=(samples, sizes[0])).astype(np.float32), draw.integers(0, sizes[-1], samples)
 
@@ -306,7 +307,8 @@ def compare(name, case, rounds, budget):
         mark = f"   mark {case.marks[way]}" if way in case.marks else ""
         difference = f"   differs by {apart[way]:.1e}" if way in apart else ""
         print(
-            f"  {way:40s} {statistics.median(taken) * 1e3:10.4f} ms   {statistics.median(ratios):7.2f}x{mark}{difference}",
+            f"  {way:40s} {statistics.median(taken) * 1e3:10.4f} ms   {statistics.median(ratios):7.2f}x"
+            f"{mark}{difference}",
             flush=True,
         )
     return effort
@@ -383,8 +385,8 @@ def main():
             exponents(name, effort, {"mlp": (11, 16, 23), "cnn": (3, 4, 6), "digits": (51, 72, 102)}[name])
             if (seen := peak(make(), int(options.budget))) is not None:
                 print(
-                    f"  peak memory {seen[0] / 1e6:.0f} MB of a budget of {options.budget / 1e6:.0f} MB, compiling included; "
-                    f"reckoned {seen[1].bytes / 1e6:.0f} MB"
+                    f"  peak memory {seen[0] / 1e6:.0f} MB of a budget of {options.budget / 1e6:.0f} MB, "
+                    f"compiling included; reckoned {seen[1].bytes / 1e6:.0f} MB"
                 )
 
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from nagviz.landscape.plane import Plane, rows_like
-from nagviz.landscape.sweep import Effort, Plan, Task, choose, compiler, cut_batch, shapes_in, sweeper
+from nagviz.landscape.plane import Plane
+from nagviz.landscape.surface import Question, Surface, arrange, ask, tabulator
+from nagviz.landscape.sweep import Effort, Plan
 from nagviz.landscape.tiles import (
     Tiles,
     find_tiles,
@@ -125,41 +125,30 @@ def evaluate(
 
     Source: Li et al. (2018); Garipov et al. (2018), section A.1, for statistics recomputed.
     """
-    x, y = _axis("x", x), None if y is None else _axis("y", y)
-    _require_fit(plane, y)
-    splits = _splits(batches, weights)
-    mode = _mode(statistics, batches, gradient)
+    x, y = axis_of("x", x), None if y is None else axis_of("y", y)
+    if len(plane.axes) != (1 if y is None else 2):
+        raise ValueError(f"plane must have an axis for each of x and y, got {len(plane.axes)} axes")
     functions = {quantity: loss, **(metrics or {})}
-    tasks = _tasks(functions, plane, splits, statistics if callable(statistics) else None, gradient, compute_dtype)
+    asked = ask(Question(functions, batches, weights, statistics, int(gradient), compute_dtype), plane)
     rows = _grid(x, y)
     started = time.perf_counter()
-    compiled = compiler(tasks.main)
-    identity = _identity(tasks, splits, x, y, mode) if store else {}
-    tiles = find_tiles(store, identity) if store else None
-    work = _resumed(tiles) if tiles else _arranged(tasks, compiled, splits, rows, effort, mode, bool(store))
-    if store and not tiles:
-        cell = len(splits) * len(tasks.names), 1 + len(plane.axes) * gradient
-        tiles = make_tiles(store, (*rows.shape[:2], *cell), (*work.tile, *cell), identity, _kept(work))
-    for form in _forms(splits, work.plan):
-        compiled(form, work.plan)
+    work, tiles = _begun(asked, rows, [x, y], effort, store)
+    advance = _progress(report, len(rows), rows[..., 0].size * asked.samples)
+    tabulate = tabulator(asked, work.plan, max(0, effort.budget - work.bytes), advance)
     chosen = time.perf_counter()
-    samples = sum(sum(_sizes(split)) for split in splits)
-    advance = _progress(report, len(rows), rows[..., 0].size * samples)
-    tabulate = _tabulator(tasks, compiled, splits, work, effort, advance)
-    table = _by_tiles(tabulate, rows, work.tile, tiles, lambda points: advance(points * samples))
+    table = _by_tiles(tabulate, rows, work.tile, tiles, lambda points: advance(points * asked.samples))
     work = work._replace(choosing=chosen - started, evaluating=time.perf_counter() - chosen)
 
     table = table if y is not None else table[0]
-    several = isinstance(batches, Mapping) or tasks.several or bool(metrics)
-    names = [f"{split.name} {name}".strip() for split in splits for name in tasks.names]
-    values = {name: table[..., n, 0] for n, name in enumerate(names)}
-    slopes = {name: table[..., n, 1:] for n, name in enumerate(names)} if gradient else None
-    if not several:
-        values, slopes = values[names[0]], slopes and slopes[names[0]]
-    return Slice(x, y, values, plane.labels, quantity, slopes, mode, work)
+    values = {name: table[..., n, 0] for n, name in enumerate(asked.quantities)}
+    slopes = {name: table[..., n, 1:] for n, name in enumerate(asked.quantities)} if gradient else None
+    if not (isinstance(batches, Mapping) or metrics or asked.several):
+        (values,), slopes = values.values(), slopes and slopes.popitem()[1]
+    return Slice(x, y, values, plane.labels, quantity, slopes, asked.mode, work)
 
 
-def _axis(name: str, coordinates) -> np.ndarray:
+def axis_of(name: str, coordinates) -> np.ndarray:
+    """Coordinates as float64, if they are strictly increasing and finite."""
     axis = np.asarray(coordinates, np.float64)
     if axis.ndim != 1 or not axis.size or not np.all(np.isfinite(axis)) or np.any(np.diff(axis) <= 0):
         raise ValueError(f"{name} must be a strictly increasing vector of finite numbers, got {coordinates}")
@@ -173,162 +162,42 @@ def _grid(x: np.ndarray, y: np.ndarray | None) -> np.ndarray:
     return np.stack(np.meshgrid(x, y), axis=-1)
 
 
-def _require_fit(plane: Plane, y) -> None:
-    if len(plane.axes) != (1 if y is None else 2):
-        raise ValueError(f"plane must have an axis for each of x and y, got {len(plane.axes)} axes")
-    for n, axis in enumerate(plane.axes):
-        try:
-            stacked = rows_like(plane.origin, axis)[1]
-        except ValueError as error:
-            raise ValueError(str(error).replace("params", f"plane.axes[{n}]")) from None
-        if stacked:
-            raise ValueError(f"plane.axes[{n}] must have the shapes of the plane's origin, got one dimension more")
+_TILE_SECONDS = 10.0
 
 
-class _Split(NamedTuple):
-    """Data that are averaged together."""
-
-    name: str
-    batches: list[Any]
-    shares: np.ndarray  # of the batches, of sum 1
-
-
-def _splits(batches, weights) -> list[_Split]:
-    if batches is None:
-        if weights is not None:
-            raise ValueError("weights are those of batches; give batches, or leave weights out")
-        return [_Split("", [None], np.ones(1))]
-    named = batches if isinstance(batches, Mapping) else {"": batches}
-    if not named:
-        raise ValueError("batches must hold at least one entry, got an empty dict")
-    given = weights if isinstance(batches, Mapping) else {"": weights}
-    return [_split(name, list(held), (given or {}).get(name)) for name, held in named.items()]
+def _begun(asked: Surface, rows: np.ndarray, grid, effort: Effort, store) -> tuple[Work, Tiles | None]:
+    """How the work is gone about, as measured now or as it was begun in the store; and the store's tiles."""
+    if store is None:
+        return _arranged(asked, rows, effort, rows[..., 0].size), None
+    identity = _identity(asked, grid)
+    if tiles := find_tiles(store, identity):
+        return Work(Plan(**tiles.plan["plan"]), tiles.tile[:2], tiles.plan["bytes"]), tiles
+    work = _arranged(asked, rows, effort, None)
+    cell = len(asked.quantities), 1 + len(asked.task.plane.axes) * asked.task.order
+    plan = {"plan": work.plan._asdict(), "bytes": work.bytes}
+    return work, make_tiles(store, (*rows.shape[:2], *cell), (*work.tile, *cell), identity, plan)
 
 
-def _split(name: str, batches: list[Any], weights) -> _Split:
-    where = f"batches[{name!r}]" if name else "batches"
-    if not batches:
-        raise ValueError(f"{where} must hold at least one batch, got none; leave it out for loss(params)")
-    first = _form(batches[0])
-    for n, batch in enumerate(batches):
-        if (form := _form(batch)) != first:
-            raise ValueError(f"{where} must differ in their leading axes only: batch {n} is {form}, batch 0 {first}")
-    weights = np.asarray([_size(batch) for batch in batches] if weights is None else weights, np.float64)
-    if weights.shape != (len(batches),) or not np.all(np.isfinite(weights) & (weights >= 0)) or not weights.sum() > 0:
-        raise ValueError(f"weights must be {len(batches)} numbers, not negative, one for each batch, got {weights}")
-    return _Split(name, batches, weights / weights.sum())
-
-
-def _size(batch) -> int:
-    """How many samples: the leading axis of the first leaf."""
-    leaves = jax.tree.leaves(batch)
-    return np.shape(leaves[0])[0] if leaves and np.ndim(leaves[0]) else 1
-
-
-def _sizes(split: _Split) -> list[int]:
-    return [_size(batch) for batch in split.batches]
-
-
-def _form(batch) -> str:
-    """The tree, and the shapes and dtypes but for the leading axes."""
-
-    def leaf_form(leaf):
-        leaf = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
-        return f"{leaf.dtype}{list(leaf.shape[1:])}"
-
-    return str(jax.tree.map(leaf_form, batch))
-
-
-def _mode(statistics, batches, gradient: bool) -> str:
-    if callable(statistics):
-        if gradient or batches is None:
-            raise ValueError("statistics that are recomputed need batches, and give no gradient")
-        return "recomputed"
-    if statistics not in ("kept", "batch"):
-        raise ValueError(f"statistics must be 'kept', 'batch' or a function of (params, batch), got {statistics!r}")
-    return statistics
-
-
-class _Tasks(NamedTuple):
-    """What is evaluated at every point."""
-
-    main: Task
-    names: list[str]
-    several: bool  # whether the loss itself returns several
-    statistics: Task | None
-
-
-def _tasks(functions, plane, splits, recompute, gradient, dtype) -> _Tasks:
-    batch = splits[0].batches[0]
-    plane, call = jax.device_put(plane), _caller(dtype, splits[0].batches[0] is not None)
-    statistics, example, tree = None, (), None
-    if recompute:
-        shapes, tree = jax.tree.flatten(jax.eval_shape(lambda *a: call(recompute, *a, ()), plane.origin, batch))
-        example = tuple(np.ones(shape.shape, shape.dtype) for shape in shapes)
-        statistics = Task(
-            lambda params, batch, fresh: tuple(jax.tree.leaves(call(recompute, params, batch, fresh))), plane
-        )
-    names, several = [], []
-
-    def outputs(params, batch, fresh):
-        more = (jax.tree.unflatten(tree, fresh),) if recompute else ()
-        found = {name: call(function, params, batch, more) for name, function in functions.items()}
-        several[:] = [any(isinstance(value, Mapping) for value in found.values())]
-        flat = _flat(found)
-        names[:] = flat
-        return tuple(flat.values())
-
-    jax.eval_shape(outputs, plane.origin, batch, example)
-    return _Tasks(Task(outputs, plane, example, gradient), names, several[0], statistics)
-
-
-def _caller(dtype, batched: bool):
-    """How a user's function is called: with or without a batch, in the dtype asked for."""
-
-    def cast(leaf):
-        floating = dtype is not None and jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
-        return leaf.astype(dtype) if floating else leaf
-
-    def call(function, params, batch, more):
-        params, batch = jax.tree.map(cast, (params, batch))
-        return function(params, *((batch,) if batched else ()), *more)
-
-    return call
-
-
-def _flat(found: dict[str, Any]) -> dict[str, jax.Array]:
-    """Scalars by name: a function's own name, or the keys of the dict that it returned."""
-    flat = {}
-    for name, value in found.items():
-        flat.update(value if isinstance(value, Mapping) else {name: value})
-    for name, value in flat.items():
-        if jnp.shape(value) != ():
-            raise ValueError(f"{name} must return a scalar, got shape {jnp.shape(value)}")
-    return {name: jnp.asarray(v, jnp.promote_types(jnp.result_type(v), jnp.float32)) for name, v in flat.items()}
-
-
-def _arranged(tasks: _Tasks, compiled, splits, rows: np.ndarray, effort: Effort, mode: str, stored: bool) -> Work:
-    """Measure, and say what is finished together."""
-    count, columns = rows[..., 0].size, rows.shape[1]
-    trial = choose(tasks.main, compiled, splits[0].batches[0], count, effort, whole=mode == "batch")
-    points = effort.tile or count
-    if stored and not effort.tile:  # some seconds, and little of it for what each tile prepares anew
-        points = math.ceil(max(_TILE_SECONDS, 20 * trial.prepare) / trial.seconds)
-    if size := sum(leaf.nbytes for leaf in tasks.main.fresh):
+def _arranged(asked: Surface, rows: np.ndarray, effort: Effort, points: int | None) -> Work:
+    """Measure, and say how many points are finished together: by the time that they take, if not given."""
+    trial = arrange(asked, rows[..., 0].size, effort)
+    if effort.tile or points is None:  # some seconds, little of it for what each tile prepares anew
+        points = effort.tile or math.ceil(max(_TILE_SECONDS, 20 * trial.prepare) / trial.seconds)
+    if size := sum(leaf.nbytes for leaf in asked.task.fresh):
         points = max(1, min(points, effort.budget // 4 // size))
+    columns = rows.shape[1]
     tile = (min(len(rows), points // columns), columns) if points >= columns else (1, points)
     return Work(trial.plan, tile, trial.bytes)
 
 
-_TILE_SECONDS = 10.0
-
-
-def _kept(work: Work) -> dict[str, Any]:
-    return {"plan": work.plan._asdict(), "bytes": work.bytes}
-
-
-def _resumed(tiles: Tiles) -> Work:
-    return Work(Plan(**tiles.plan["plan"]), tiles.tile[:2], tiles.plan["bytes"])
+def _identity(asked: Surface, grid) -> dict[str, str]:
+    """A digest of each thing that the values follow from."""
+    plane, batch = asked.task.plane, asked.splits[0].batches[0]
+    tasks = [task for task in (asked.task, asked.statistics) if task]
+    texts = [text_of(jax.make_jaxpr(task.function)(plane.origin, batch, task.fresh)) for task in tasks]
+    data = [(split.name, split.batches, split.shares) for split in asked.splits]
+    loss = [*texts, *asked.names, asked.mode, str(asked.task.order)]
+    return fingerprint(origin=plane.origin, axes=plane.axes, grid=grid, data=data, loss=loss)
 
 
 def _by_tiles(tabulate, rows: np.ndarray, tile, tiles: Tiles | None, advance) -> np.ndarray:
@@ -350,39 +219,6 @@ def _by_tiles(tabulate, rows: np.ndarray, tile, tiles: Tiles | None, advance) ->
     return table
 
 
-def _tabulator(tasks: _Tasks, compiled, splits, work: Work, effort: Effort, advance):
-    """A function of coordinates (points, axes): (points, quantities, 1 + axes with a gradient, else 1)."""
-    sweep = sweeper(compiled, work.plan, max(0, effort.budget - work.bytes))
-    estimate = sweeper(compiler(tasks.statistics), work.plan) if tasks.statistics else None
-    count = len(tasks.names)
-
-    def tabulate(coordinates):
-        fresh = estimate(_pieces(splits[0], None), coordinates) if estimate else ()
-        fresh = [f.astype(leaf.dtype) for f, leaf in zip(fresh, tasks.main.fresh, strict=True)]
-        columns = []
-        for split in splits:
-            outputs = sweep(
-                _pieces(split, work.plan.samples), coordinates, fresh, lambda n, piece: advance(n * _size(piece))
-            )
-            columns += [np.column_stack([v, *outputs[count + n :][:1]]) for n, v in enumerate(outputs[:count])]
-        return np.stack(columns, axis=1)
-
-    return tabulate
-
-
-def _pieces(split: _Split, samples: int | None):
-    """What a split is cut into: a name for what is held, a share of the whole, data."""
-    for n, (share, batch) in enumerate(zip(split.shares, split.batches, strict=True)):
-        for m, (part, piece) in enumerate(cut_batch(batch, samples)):
-            yield (split.name, n, m), share * part, piece
-
-
-def _forms(splits: list[_Split], plan: Plan) -> list[Any]:
-    """The different shapes of data that will be seen, so that all is compiled beforehand."""
-    sizes = [{_size(batch): batch for batch in split.batches} for split in splits]
-    return [shape for some in sizes for batch in some.values() for shape in shapes_in(batch, plan.samples)]
-
-
 def _progress(report, rows: int, units: int):
     """Units of work, as they are done, into rows."""
     seen = [0, 0]
@@ -394,23 +230,6 @@ def _progress(report, rows: int, units: int):
             report(row, rows)
 
     return advance
-
-
-def _identity(tasks: _Tasks, splits, x, y, mode: str) -> dict[str, str]:
-    """A digest of each thing that the values follow from."""
-    plane, batch = tasks.main.plane, splits[0].batches[0]
-    texts = [
-        text_of(jax.make_jaxpr(task.function)(plane.origin, batch, task.fresh))
-        for task in (tasks.main, tasks.statistics)
-        if task
-    ]
-    return fingerprint(
-        origin=plane.origin,
-        axes=plane.axes,
-        grid=[x, y],
-        data=[(split.name, split.batches, split.shares) for split in splits],
-        loss=[*texts, *tasks.names, mode, str(tasks.main.gradient)],
-    )
 
 
 def save_slice(file: Path, cut: Slice) -> None:

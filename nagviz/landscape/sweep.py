@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import jax
@@ -20,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nagviz.landscape import affine
+from nagviz.landscape.batching import cut_batch, samples_in
 from nagviz.landscape.plane import Plane, embed
 
 
@@ -55,7 +55,7 @@ class Task(NamedTuple):
     function: Callable[..., tuple[jax.Array, ...]]  # (params, batch, fresh) -> arrays, means over the batch
     plane: Plane  # on the device
     fresh: Any = ()  # an example of the tree of arrays that every point is given besides its coordinates
-    gradient: bool = False  # whether derivatives by the coordinates follow the arrays
+    order: int = 0  # 1: derivatives by the coordinates follow each array; 2: and, on a plane, the mixed one
 
 
 class Compiled(NamedTuple):
@@ -113,7 +113,7 @@ def _compile(task: Task, piece: Any, plan: Plan) -> Compiled:
         still=_still(along),
         extra=len(fresh),
         linear=plan.linear,
-        differentiate=task.gradient,
+        differentiate=task.order > 0,
     )
 
     def prepare(constants, origin, along, data):
@@ -121,7 +121,7 @@ def _compile(task: Task, piece: Any, plan: Plan) -> Compiled:
         return held, affine.all_finite(held)
 
     def call(held, coordinates, fresh):
-        point = _with_gradient(phases.point) if task.gradient else phases.point
+        point = _DERIVED[task.order](phases.point)
         if len(coordinates) == 1:
             first = point(held, coordinates[0], [leaf[0] for leaf in fresh])
             return tuple(jnp.asarray(output)[None] for output in first)
@@ -157,37 +157,27 @@ def _with_gradient(point):
     return both
 
 
+def _with_mixed(point):
+    """The derivatives f_x, f_y and f_xy: forward mode along one axis of forward mode along the other."""
+
+    def all_three(held, coordinates, fresh):
+        first, second = jnp.eye(2, dtype=coordinates.dtype)
+
+        def along_first(c):
+            return jax.jvp(lambda at: point(held, at, fresh), (c,), (first,))
+
+        (values, by_x), (by_y, by_both) = jax.jvp(along_first, (coordinates,), (second,))
+        return [*values, *(jnp.stack(parts, axis=-1) for parts in zip(by_x, by_y, by_both, strict=True))]
+
+    return all_three
+
+
+_DERIVED = (lambda point: point, _with_gradient, _with_mixed)
+
+
 def _bytes(compiled) -> int:
     memory = compiled.memory_analysis()
     return memory.temp_size_in_bytes + memory.output_size_in_bytes if memory else 0
-
-
-def samples_in(batch: Any) -> int | None:
-    """The length of the leading axis, where every leaf has the same; None where a batch cannot be cut."""
-    lengths = {np.shape(leaf)[:1] for leaf in jax.tree.leaves(batch)}
-    return lengths.pop()[0] if len(lengths) == 1 and lengths != {()} else None
-
-
-def cut_batch(batch: Any, samples: int | None) -> Iterator[tuple[float, Any]]:
-    """Pieces of about as many samples as asked, of one or two sizes, each with its share of the batch."""
-    for share, window in _windows(samples_in(batch), samples):
-        yield share, jax.tree.map(lambda leaf: jnp.asarray(leaf if window is ... else leaf[window]), batch)  # noqa: B023
-
-
-def shapes_in(batch: Any, samples: int | None) -> list[Any]:
-    """The different shapes among those pieces."""
-    windows = dict(_windows(samples_in(batch), samples)).values()
-    return [jax.eval_shape(lambda tree, w=w: jax.tree.map(lambda leaf: leaf[w], tree), batch) for w in windows]
-
-
-def _windows(total: int | None, samples: int | None) -> list[tuple[float, Any]]:
-    if samples is None or total is None or total <= samples:
-        return [(1.0, ...)]
-    count = -(-total // samples)
-    # A few pieces more, where they are then all of one size: one compiled function.
-    count = next((n for n in range(count, count + count // 4 + 1) if total % n == 0), count)
-    edges = np.linspace(0, total, count + 1).round().astype(int).tolist()
-    return [((stop - start) / total, slice(start, stop)) for start, stop in pairwise(edges)]
 
 
 def sweeper(compiled: Callable[[Any, Plan], Compiled], plan: Plan, hold: int = 0) -> Callable[..., list[np.ndarray]]:
