@@ -1,6 +1,6 @@
 """How fast is a slice? nagviz against PyTorch, loss-landscapes and plain JAX, in turn, in one process.
 
-    python experiments/benchmarks/slice_time.py [--only mlp] [--rounds 5] [--budget 1e9]
+    OMP_NUM_THREADS=2 python experiments/benchmarks/slice_time.py [--only mlp] [--rounds 5] [--budget 1e9]
 
 Runs what it finds: `pip install torch --index-url https://download.pytorch.org/whl/cpu` and `pip install
 loss-landscapes` add those rows. Prints the median milliseconds per grid point of each way, the ratio to nagviz
@@ -19,15 +19,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")  # both sides get two threads
-if hasattr(os, "sched_setaffinity") and len(os.sched_getaffinity(0)) > 2:
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
+THREADS = int(os.environ.setdefault("OMP_NUM_THREADS", "2"))  # all get as many; before jax and torch start
+if hasattr(os, "sched_setaffinity") and len(os.sched_getaffinity(0)) > THREADS:
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
 
-import jax
-import jax.numpy as jnp
-import numpy as np
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
 
-import nagviz as nv
+import nagviz as nv  # noqa: E402
 
 TORCH = importlib.util.find_spec("torch") is not None
 PACKAGE = TORCH and importlib.util.find_spec("loss_landscapes") is not None
@@ -122,7 +122,7 @@ CASES = {
         2,
         {"loss-landscapes": 5.5, "PyTorch, batches of 250, channels last": 1.3, "JAX, plain, batches of 250": 1.7},
     ),
-    "digits": lambda samples=360: mlp_case((64, 32, 10), samples, 51, 400, {"loss-landscapes": 12.0}),
+    "digits": lambda samples=180: mlp_case((64, 32, 10), samples, 51, 400, {"loss-landscapes": 12.0}),
 }
 
 
@@ -189,7 +189,7 @@ def torch_ways(case, plane, axis):
     import torch
     import torch.nn.functional as F  # noqa: N812
 
-    torch.set_num_threads(2)
+    torch.set_num_threads(THREADS)
     image = case.data[0].ndim == 4
 
     def leaf(array):
@@ -376,7 +376,7 @@ def main():
     parser.add_argument("--no-growth", action="store_true", help="leave out the exponents and the memory")
     options = parser.parse_args()
     found = ["torch"] * TORCH + ["loss-landscapes"] * PACKAGE
-    print(f"jax {jax.__version__}, 2 threads, beside it: {', '.join(found) or 'nothing'}")
+    print(f"jax {jax.__version__}, {THREADS} threads, beside it: {', '.join(found) or 'nothing'}")
     for name, make in CASES.items():
         if options.only not in name:
             continue

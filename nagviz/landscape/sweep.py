@@ -9,6 +9,7 @@ after another or side by side) is chosen by timing the user's own function, with
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nagviz.landscape import affine
-from nagviz.landscape.batching import cut_batch, samples_in
+from nagviz.landscape.batching import cut_batch, samples_in, shapes_in
 from nagviz.landscape.plane import Plane, embed
 
 
@@ -35,7 +36,7 @@ class Effort(NamedTuple):
     budget: int = 1 << 30  # bytes for everything but the data and the plane
     samples: int | None = None  # of a batch that are gone through together
     points: int | None = None  # of a grid for one call of the compiled function
-    way: str | None = None  # "map": a call's points one after another; "vmap": side by side
+    way: str | None = None  # "map": a call's points one after another; "vmap": side by side, 32 at a time
     linear: bool | None = None  # whether to work out once what is linear in the coordinates
     tile: int | None = None  # points that are finished, and put in the store, together
 
@@ -67,10 +68,20 @@ class Compiled(NamedTuple):
     linear: bool  # whether anything was taken out because it is linear
 
 
-_WAYS = {
-    "map": lambda point, *arguments: jax.lax.map(lambda each: point(*each), arguments),
-    "vmap": lambda point, *arguments: jax.vmap(point)(*arguments),
-}
+_SIDE_BY_SIDE = 32  # points whose intermediate values fit a cache together, where they are small
+
+
+def _one_by_one(point, *arguments):
+    return jax.lax.map(lambda each: point(*each), arguments)
+
+
+def _side_by_side(point, *arguments):
+    if len(arguments[0]) <= _SIDE_BY_SIDE:
+        return jax.vmap(point)(*arguments)
+    return jax.lax.map(lambda each: point(*each), arguments, batch_size=_SIDE_BY_SIDE)
+
+
+_WAYS = {"map": _one_by_one, "vmap": _side_by_side}
 
 
 def real_dtype() -> np.dtype:
@@ -270,33 +281,43 @@ def choose(
         ValueError: the smallest piece, one point at a time, takes more than the budget.
     """
     total = None if whole else samples_in(batch)
-    guess = _guess_seconds(task, batch)
+    guess, convolves = _guess_seconds(task, batch)
     free = total is not None and effort.samples is None and guess > _LONG and _cuts(task, batch)
+    # Kernels that differ from point to point make one grouped convolution side by side, which is slow.
+    way = effort.way or ("vmap" if guess < _SHORT and not convolves else "map")
     plan = Plan(
         effort.samples or (max(32, round(total * _LONG / guess)) if free else None),
-        effort.points or (min(points, max(1, round(_LONG / max(guess, 1e-9)))) if guess < _SHORT else 1),
-        effort.way or "map",
+        effort.points or (_even(points, min(1024, _LONG / max(guess, 1e-9))) if guess < _SHORT else 1),
+        way,
         effort.linear is not False,
     )
-    best = _within_budget(task, compiled, batch, plan, points, effort)
+    best = _within_budget(task, compiled, batch, plan, points, effort, total)
+    tried = {best.plan}
     for change in _changes(effort, free):
         changed = change(best.plan, total, points)
         if best.seconds * points < 5 * best.spent:
             break
-        trial = _try(task, compiled, batch, changed, points) if changed != best.plan else best
-        if trial.bytes <= effort.budget and trial.seconds < best.seconds:
-            best = trial
+        if changed not in tried:
+            tried.add(changed)
+            trial = _try(task, compiled, batch, changed, points, effort.budget)
+            best = min(best, trial, key=lambda seen: seen.seconds)
     return best
 
 
 _SHORT, _LONG = 1e-3, 1e-2  # seconds of a call that is mostly overhead, and of one that surely is not
 
 
-def _guess_seconds(task: Task, batch: Any) -> float:
-    """For one point on the whole batch, at a speed that any machine has."""
-    piece = jax.tree.map(jnp.asarray, batch)
-    costs = jax.jit(task.function).lower(task.plane.origin, piece, task.fresh).cost_analysis()
-    return max((costs or {}).get("flops", 0.0), 0.0) / 3e10
+def _even(points: int, most: float) -> int:
+    """About so many at the most, such that all calls are nearly full."""
+    return math.ceil(points / math.ceil(points / max(1, most)))
+
+
+def _guess_seconds(task: Task, batch: Any) -> tuple[float, bool]:
+    """For one point on the whole batch, at a speed that any machine has; and whether it holds convolutions."""
+    (piece,) = shapes_in(batch, None)
+    lowered = jax.jit(task.function).lower(task.plane.origin, piece, task.fresh)
+    work = max((lowered.cost_analysis() or {}).get("flops", 0.0), 0.0)
+    return work / 3e10, "convolution" in lowered.as_text()
 
 
 def _changes(effort: Effort, free: bool) -> Iterator[Callable[[Plan, int, int], Plan]]:
@@ -307,7 +328,7 @@ def _changes(effort: Effort, free: bool) -> Iterator[Callable[[Plan, int, int], 
                 samples=min(total, max(16, round(plan.samples * f)))
             )
     if effort.points is None:
-        for count, way in ((8, "vmap"), (16, "map"), (64, "vmap")):
+        for count, way in ((8, "vmap"), (16, "map"), (32, "vmap")):
             if effort.way in (None, way):
                 yield lambda plan, total, points, c=count, w=way: plan._replace(points=min(points, c), way=w)
     if effort.linear is None:
@@ -338,22 +359,23 @@ def _cuts(task: Task, batch: Any) -> bool:
     )
 
 
-def _within_budget(task, compiled, batch, plan: Plan, points: int, effort: Effort) -> Trial:
-    """The plan, or one with smaller pieces where it takes more than the budget."""
+def _within_budget(task, compiled, batch, plan: Plan, points: int, effort: Effort, total: int | None) -> Trial:
+    """The plan, or one with fewer points or smaller pieces where it takes more than the budget."""
     while True:
         trial = _try(task, compiled, batch, plan, points, effort.budget)
         if trial.bytes <= effort.budget:
             return trial
-        excess = trial.bytes / effort.budget
+        less = effort.budget / trial.bytes / 1.2
+        samples = plan.samples or total or 1
         if plan.points > 1 and effort.points is None:
-            plan = plan._replace(points=max(1, int(plan.points / excess / 1.2)))
-        elif plan.samples and plan.samples > 1 and effort.samples is None:
-            plan = plan._replace(samples=max(1, int(plan.samples / excess / 1.2)))
+            plan = plan._replace(points=max(1, int(plan.points * less)))
+        elif samples > 1 and effort.samples is None and (plan.samples or _cuts(task, batch)):
+            plan = plan._replace(samples=max(1, int(samples * less)))
         else:
             raise ValueError(
-                f"effort.budget is {effort.budget:,} bytes, but {plan.points} point(s) at a time on "
-                f"{plan.samples or 'a whole batch of'} samples take {trial.bytes:,}; give a larger budget or smaller "
-                "batches"
+                f"effort.budget is {effort.budget:,} bytes, but {plan.points} point(s) at a time take "
+                f"{trial.bytes:,} on {plan.samples or 'a whole batch of'} samples; give a larger budget or "
+                "smaller batches"
             )
 
 

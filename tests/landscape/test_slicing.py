@@ -174,6 +174,15 @@ def test_every_arrangement_gives_the_same_values(effort):
         assert name == "budget" or value is None or getattr(cut.work.plan, name) == value
 
 
+@pytest.mark.parametrize("budget", [200_000, 20_000])
+def test_memory_stays_within_the_budget_by_smaller_pieces(budget):
+    big = RNG.normal(size=(5000, 2)).astype(np.float32), RNG.integers(0, 2, 5000)
+    cut = nv.evaluate(entropy, NET, X, Y, batches=[big], effort=nv.Effort(budget=budget))
+    assert cut.work.bytes <= budget
+    assert cut.work.plan.samples < 5000
+    np.testing.assert_allclose(cut.values, at(entropy, NET, X, Y, big), rtol=5e-6)
+
+
 def test_the_gradient_in_the_plane_is_exact():
     cut = nv.evaluate(entropy, NET, X, Y, batches=HALVES, gradient=True)
     gradient = jax.jit(jax.grad(lambda c: entropy(nv.embed(NET, c), WHOLE)))
@@ -255,6 +264,7 @@ def test_a_slice_of_several_quantities_is_saved_and_loaded_whole(tmp_path):
         ({"batches": [SAMPLES], "statistics": "train"}, "statistics must be 'kept', 'batch' or a function"),
         ({"statistics": moments}, "recomputed need batches"),
         ({"batches": [SAMPLES], "effort": nv.Effort(budget=10)}, "effort.budget is 10 bytes"),
+        ({"batches": [SAMPLES], "effort": nv.Effort(samples=9), "statistics": "batch"}, "would cut batches"),
     ],
 )
 def test_bad_data_are_refused_before_work_starts(options, message):
