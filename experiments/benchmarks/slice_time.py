@@ -40,6 +40,7 @@ class Case(NamedTuple):
     params: list[tuple[jax.Array, jax.Array]]
     data: tuple[np.ndarray, np.ndarray]
     grid: int
+    again: int  # grid of the rounds in which all ways take turns: every first or second point of it
     floor: Callable[[int], tuple[Callable[..., Any], list[jax.Array]]]  # the matmuls left, for so many samples
     points: int  # that a slow way is timed on in each round
     marks: dict[str, float]  # nagviz is to be so many times faster
@@ -92,7 +93,7 @@ def mlp_case(sizes, samples, grid, points, marks):
 
         return chain, [drawn(9, count, sizes[1]), *kernels]
 
-    return Case(mlp_loss, params, data, grid, floor, points, marks)
+    return Case(mlp_loss, params, data, grid, grid, floor, points, marks)
 
 
 def cnn_case(samples, grid, points, marks):
@@ -109,7 +110,7 @@ def cnn_case(samples, grid, points, marks):
             params[2][0],
         ]
 
-    return Case(cnn_loss, params, data, grid, floor, points, marks)
+    return Case(cnn_loss, params, data, grid, grid // 2 + 1, floor, points, marks)
 
 
 CASES = {
@@ -286,6 +287,7 @@ def compare(name, case, rounds, budget):
     effort = nv.Effort(budget, plan.samples, plan.points, plan.way, plan.linear)
     print(f"\n{name}: {len(case.data[0]):,} inputs, {case.grid} x {case.grid} points; {plan}")
     print(f"  measuring and compiling {cut.work.choosing:.2f} s, evaluating {cut.work.evaluating:.2f} s")
+    axis = np.linspace(-1, 1, case.again)
     ways = jax_ways(case, plane, axis) | (torch_ways(case, plane, axis) if TORCH else {})
     floor = floor_way(case, plan)
     for way in (*ways.values(), floor):  # warm

@@ -312,6 +312,16 @@ def test_a_derivative_that_a_function_declares_is_kept_and_is_exact():
     )
 
 
+def test_what_lies_beyond_the_edge_of_a_look_up_does_not_move():
+    beyond = lambda p, x: jnp.tanh(jnp.take(p["e"], x, axis=0, mode="fill", fill_value=0.5))  # noqa: E731
+    plane = around({"e": jnp.ones((40, 2))})
+    words = WORDS + 35  # up to 45
+    phases, held = cut(beyond, plane, words)
+    c = jnp.array([0.7, -0.3])
+    np.testing.assert_allclose(phases.point(held, c)[0], beyond(embed(plane, c), words), rtol=1e-5)
+    assert primitives(phases.point, held, c).get("gather", 0) == 0
+
+
 def test_parts_that_are_not_finite_are_noticed():
     divided = lambda p, x: p["w"] / x  # noqa: E731
     line = Plane({"w": jnp.ones(2)}, ({"w": -jnp.ones(2)},))

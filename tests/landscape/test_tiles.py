@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import nagviz as nv
+from nagviz.landscape import tiles
 
 SCRIPT = """
 import sys, time, jax, jax.numpy as jnp, numpy as np, nagviz as nv
@@ -127,16 +128,25 @@ def test_an_array_that_the_loss_closes_over_is_part_of_it(tmp_path):
 def test_damage_is_found_before_anything_is_evaluated(tmp_path):
     store = tmp_path / "s"
     run(store, effort=TILE)
-    tiles = sorted(path for path in files(store))
-    data = bytearray(tiles[-1].read_bytes())
+    kept = sorted(files(store))
+    data = bytearray(kept[-1].read_bytes())
     data[5] ^= 1
-    tiles[-1].write_bytes(bytes(data))
-    tiles[0].unlink()
+    kept[-1].write_bytes(bytes(data))
+    kept[0].unlink()
     with pytest.raises(ValueError, match=r"tile \(5, 0\) is damaged .* remove its file"):
         run(store, pause=float("nan"))  # sleeping so long is an error of its own
     (store / "zarr.json").write_text(json.dumps({"shape": [1]}))
     with pytest.raises(ValueError, match="holds no tiles of a slice"):
         run(store)
+
+
+def test_a_tile_of_nothing_but_nan_is_done_like_any_other(tmp_path):
+    made = tiles.make_tiles(tmp_path / "s", (4, 3, 1, 1), (2, 3, 1, 1), {"a": "b"}, {})
+    for number, value in (((0, 0), np.nan), ((1, 0), 0.0)):
+        assert not tiles.is_done(made, number)
+        tiles.write_tile(made, number, np.full((2, 3, 1, 1), value))
+        assert tiles.is_done(made, number)
+        np.testing.assert_array_equal(tiles.read_tile(made, number), np.full((2, 3, 1, 1), value))
 
 
 def test_keys_for_randomness_may_be_among_the_data(tmp_path):
