@@ -134,7 +134,8 @@ def evaluate(
     started = time.perf_counter()
     work, tiles = _begun(asked, rows, [x, y], effort, store)
     advance = _progress(report, len(rows), rows[..., 0].size * asked.samples)
-    tabulate = tabulator(asked, work.plan, max(0, effort.budget - work.bytes), advance)
+    later = work.tile != rows.shape[:2]  # tiles that would find again what this one prepared
+    tabulate = tabulator(asked, work.plan, max(0, effort.budget - work.bytes) if later else 0, advance)
     chosen = time.perf_counter()
     table = _by_tiles(tabulate, rows, work.tile, tiles, lambda points: advance(points * asked.samples))
     work = work._replace(choosing=chosen - started, evaluating=time.perf_counter() - chosen)
@@ -171,7 +172,7 @@ def _begun(asked: Surface, rows: np.ndarray, grid, effort: Effort, store) -> tup
         return _arranged(asked, rows, effort, rows[..., 0].size), None
     identity = _identity(asked, grid)
     if tiles := find_tiles(store, identity):
-        return Work(Plan(**tiles.plan["plan"]), tiles.tile[:2], tiles.plan["bytes"]), tiles
+        return Work(Plan(**tiles.plan["plan"]), tuple(tiles.tile[:2]), tiles.plan["bytes"]), tiles
     work = _arranged(asked, rows, effort, None)
     cell = len(asked.quantities), 1 + len(asked.task.plane.axes) * asked.task.order
     plan = {"plan": work.plan._asdict(), "bytes": work.bytes}

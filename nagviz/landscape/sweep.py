@@ -337,8 +337,8 @@ def _changes(effort: Effort, free: bool) -> Iterator[Callable[[Plan, int, int], 
 
 def _cuts(task: Task, batch: Any) -> bool:
     """Whether the outputs are means over the samples, so that a batch may be cut: tried on its first ones."""
-    half = min(samples_in(batch) // 2, 128)
-    if half < 16:
+    half = min(samples_in(batch) // 2, 32)
+    if half < 8:
         return False
 
     @jax.jit
