@@ -137,6 +137,10 @@ def _classification(config: configs.DataRun) -> Problem:
     )
 
 
+# Given, not measured: a run gives the same numbers every time, and no clock has a say in them.
+_EFFORT = landscape.Effort(samples=2048, points=64, way="map", linear=True)
+
+
 def _cut_through_paths(loss, batches, grid, margin, quantity, paths, advance):
     try:
         plane = landscape.pca_plane(*paths)
@@ -144,7 +148,7 @@ def _cut_through_paths(loss, batches, grid, margin, quantity, paths, advance):
         return None
     seen = np.concatenate([landscape.project(plane, path).coordinates for path in paths])
     x, y = (np.linspace(*ends, grid) for ends in _ranges(seen, margin))
-    cut = landscape.evaluate(loss, plane, x, y, batches=batches, quantity=quantity, report=advance)
+    cut = landscape.evaluate(loss, plane, x, y, batches=batches, quantity=quantity, report=advance, effort=_EFFORT)
     return plane, cut
 
 
@@ -173,7 +177,9 @@ def _planar(config: configs.FunctionRun, entry: configs.PlanarFunction) -> Probl
     def cut(paths, advance):
         del paths
         x, y = (np.linspace(*ends, config.slice.grid) for ends in (entry.x, entry.y))
-        return plane, landscape.evaluate(surface.function, plane, x, y, quantity="f(x, y)", report=advance)
+        return plane, landscape.evaluate(
+            surface.function, plane, x, y, quantity="f(x, y)", report=advance, effort=_EFFORT
+        )
 
     return Problem(
         name=entry.name,

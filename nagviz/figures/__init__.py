@@ -22,10 +22,10 @@ records; this room knows no model and no optimizer.
 """
 
 from nagviz.figures.contour import Contours, draw_bar, draw_contours, draw_values
-from nagviz.figures.family import draw_ground, draw_method, family
 from nagviz.figures.key import draw_key
 from nagviz.figures.levels import loss_levels, round_ticks
 from nagviz.figures.lines import curves, draw_curve
+from nagviz.figures.map import draw_ground, draw_method, family
 from nagviz.figures.panels import landscape, landscapes
 from nagviz.figures.path import DrawnPath, draw_hidden, draw_path
 from nagviz.figures.style import COLUMN, LANDSCAPE, PAGE, Figure, Look, context, looks

@@ -4,6 +4,7 @@ from nagviz.landscape.diagnosis import Diagnosis, Finding, diagnose
 from nagviz.landscape.directions import pca_plane, points_plane, step_plane
 from nagviz.landscape.filters import filter_normalised, layer_normalised, random_line, random_plane
 from nagviz.landscape.plane import Plane, Projection, embed, gram, project
+from nagviz.landscape.refinement import Refined, interpolate, refine
 from nagviz.landscape.slicing import Slice, evaluate
 from nagviz.landscape.spectrum import hessian_plane
 from nagviz.landscape.storage import (
@@ -17,14 +18,17 @@ from nagviz.landscape.storage import (
     save_trajectory,
     to_numpy,
 )
+from nagviz.landscape.sweep import Effort
 from nagviz.landscape.trajectory import Trajectory, stack_snapshots
 from nagviz.landscape.vtk import save_vts
 
 __all__ = [
     "Diagnosis",
+    "Effort",
     "Finding",
     "Plane",
     "Projection",
+    "Refined",
     "Slice",
     "Trajectory",
     "diagnose",
@@ -34,6 +38,7 @@ __all__ = [
     "from_numpy",
     "gram",
     "hessian_plane",
+    "interpolate",
     "layer_normalised",
     "load_plane",
     "load_slice",
@@ -44,6 +49,7 @@ __all__ = [
     "project",
     "random_line",
     "random_plane",
+    "refine",
     "save_plane",
     "save_slice",
     "save_trajectory",

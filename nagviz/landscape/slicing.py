@@ -1,15 +1,47 @@
-"""A loss on a line or a plane: f(a, b) = L(origin + a u + b v)."""
+"""A loss on a line or a plane: f(a, b) = L(origin + a u + b v).
+
+A grid is evaluated tile by tile, in each tile batch by batch of data, and on each batch point by point: what
+`affine` takes out of a batch is worked out once for all points of the tile, and fits the caches while they
+are gone through. How many samples and how many points go together is measured on the loss itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from nagviz.landscape.plane import Plane, embed
+from nagviz.landscape.plane import Plane
+from nagviz.landscape.surface import Question, Surface, arrange, ask, tabulator
+from nagviz.landscape.sweep import Effort, Plan
+from nagviz.landscape.tiles import (
+    Tiles,
+    find_tiles,
+    fingerprint,
+    is_done,
+    make_tiles,
+    read_tile,
+    text_of,
+    windows,
+    write_tile,
+)
+
+Values = np.ndarray | dict[str, np.ndarray]
+
+
+class Work(NamedTuple):
+    """How a slice was evaluated."""
+
+    plan: Plan  # chosen by measuring, or as asked
+    tile: tuple[int, int]  # rows and columns that were finished together
+    bytes: int  # that it took at the most, besides the data and the plane, as the compiler counts them
+    choosing: float = 0.0  # seconds, compiling included
+    evaluating: float = 0.0  # seconds
 
 
 class Slice(NamedTuple):
@@ -17,42 +49,71 @@ class Slice(NamedTuple):
 
     x: np.ndarray  # (columns,), increasing; coordinates along the first axis
     y: np.ndarray | None  # (rows,), likewise along the second; None on a line
-    values: np.ndarray  # (rows, columns), float64; (columns,) on a line. NaN and infinity are data
+    values: Values  # (rows, columns), float64; (columns,) on a line. NaN and infinity are data. A dict of several
     labels: tuple[str, ...] = ()  # what the axes are
     quantity: str = "loss"  # what the values are
+    gradient: Values | None = None  # (rows, columns, axes), or (columns, axes): derivatives by the coordinates
+    statistics: str = "kept"  # those of batch norm: kept, of each batch, or recomputed at each point
+    work: Work | None = None
 
 
 def evaluate(
-    loss: Callable[..., jax.Array],
+    loss: Callable[..., Any],
     plane: Plane,
     x: np.ndarray,
     y: np.ndarray | None = None,
     *,
-    batches: Iterable[Any] | None = None,
+    batches: Iterable[Any] | Mapping[str, Iterable[Any]] | None = None,
+    metrics: Mapping[str, Callable[..., Any]] | None = None,
+    weights: Any = None,
+    statistics: str | Callable[[Any, Any], Any] = "kept",
+    gradient: bool = False,
+    compute_dtype: Any = None,
+    effort: Effort = Effort(),  # noqa: B008
     quantity: str = "loss",
+    store: Path | None = None,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Slice:
     """Evaluate a loss on a grid: values[i, j] = L(origin + x_j u + y_i v).
 
-    Every point is computed afresh from the plane, in float32 or what the parameters are; batches are
-    averaged in float64 with their sizes as weights.
+    Every point is computed afresh from the plane, in float32 or what the parameters are. What does not depend
+    on the point is computed once, and so is what is linear in its coordinates (the first layer of most
+    models); the values are the same to rounding. Batches are averaged in float64.
 
     Args:
-        loss: `loss(params)`, or `loss(params, batch)` with batches, a mean over the batch; jit-able.
+        loss: `loss(params)`, or `loss(params, batch)` with batches, a mean over the batch; jit-able. It may
+            return a dict of several.
         plane: a plane, or a line where `y` is left out.
         x: coordinates along the first axis, strictly increasing.
         y: coordinates along the second.
-        batches: trees of arrays whose leading axis numbers the samples, each put through `loss` at every
-            point. All but the last should have one size: each size is compiled once.
+        batches: trees of arrays whose leading axis numbers the samples. All but the last should have one
+            size: each size is compiled once. A dict of such (say of "train" and "test") is evaluated in one
+            pass. A batch is gone through in smaller pieces where that is faster and was seen to give the
+            same mean.
+        metrics: further functions like the loss, by name. `values` is then a dict, and so it is where the
+            loss returns one or the batches are one: {"train loss": ..., "train accuracy": ...}.
+        weights: of the batches, in place of their sizes; a dict where `batches` is one.
+        statistics: where batch norm's come from. "kept": the loss uses those that it holds. "batch": it uses
+            those of each batch, and batches are therefore never cut. Or a function `statistics(params,
+            batch)`: its mean over the batches (of the dict's first entry) is worked out at every point and
+            given to `loss(params, batch, statistics)`, as Garipov et al. (2018) do.
+        gradient: evaluate the derivatives by the coordinates too, by forward mode.
+        compute_dtype: parameters at each point and data are rounded to this dtype, as `jax.numpy.bfloat16`.
+        effort: memory, and how to go about it.
         quantity: the name of what is evaluated, for a colour bar.
-        report: called with the number of rows done and their total.
+        store: a folder where tiles of the grid are kept as they are finished, as a zarr v3 array. Called again
+            with the same inputs, an evaluation that was killed carries on there, in the way that it had begun,
+            and gives the same values.
+        report: called with the number of rows done and their total, as the work goes on: the time left is
+            that since the first call, times what remains over what was done since.
 
     Returns:
         A slice whose rows follow y and whose columns follow x.
 
     Raises:
-        ValueError: a grid that is empty, not increasing or not finite, or that does not fit the plane; no
-            batch; a loss that is no scalar.
+        ValueError: a grid that is empty, not increasing or not finite, or that does not fit the plane; axes
+            unlike the origin; no batch, or batches that differ in more than their sizes; a loss that is no
+            scalar; a budget that one point exceeds; a store that is another slice's, or is damaged.
 
     Example:
         >>> import jax.numpy as jnp, nagviz as nv
@@ -61,19 +122,34 @@ def evaluate(
         >>> print(cut.values)
         [[ 0.  1.  2.]
          [10. 11. 12.]]
+
+    Source: Li et al. (2018); Garipov et al. (2018), section A.1, for statistics recomputed.
     """
-    x, y = _axis("x", x), None if y is None else _axis("y", y)
+    x, y = axis_of("x", x), None if y is None else axis_of("y", y)
     if len(plane.axes) != (1 if y is None else 2):
         raise ValueError(f"plane must have an axis for each of x and y, got {len(plane.axes)} axes")
-    held = [None] if batches is None else list(batches)
-    if not held:
-        raise ValueError("batches must hold at least one batch, got none; leave it out for loss(params)")
+    functions = {quantity: loss, **(metrics or {})}
+    asked = ask(Question(functions, batches, weights, statistics, int(gradient), compute_dtype), plane)
     rows = _grid(x, y)
-    values = _mean(_row_function(loss), plane, rows, held, report)
-    return Slice(x, y, values if y is not None else values[0], plane.labels, quantity)
+    started = time.perf_counter()
+    work, tiles = _begun(asked, rows, [x, y], effort, store)
+    advance = _progress(report, len(rows), rows[..., 0].size * asked.samples)
+    later = work.tile != rows.shape[:2]  # tiles that would find again what this one prepared
+    tabulate = tabulator(asked, work.plan, max(0, effort.budget - work.bytes) if later else 0, advance)
+    chosen = time.perf_counter()
+    table = _by_tiles(tabulate, rows, work.tile, tiles, lambda points: advance(points * asked.samples))
+    work = work._replace(choosing=chosen - started, evaluating=time.perf_counter() - chosen)
+
+    table = table if y is not None else table[0]
+    values = {name: table[..., n, 0] for n, name in enumerate(asked.quantities)}
+    slopes = {name: table[..., n, 1:] for n, name in enumerate(asked.quantities)} if gradient else None
+    if not (isinstance(batches, Mapping) or metrics or asked.several):
+        (values,), slopes = values.values(), slopes and slopes.popitem()[1]
+    return Slice(x, y, values, plane.labels, quantity, slopes, asked.mode, work)
 
 
-def _axis(name: str, coordinates) -> np.ndarray:
+def axis_of(name: str, coordinates) -> np.ndarray:
+    """Coordinates as float64, if they are strictly increasing and finite."""
     axis = np.asarray(coordinates, np.float64)
     if axis.ndim != 1 or not axis.size or not np.all(np.isfinite(axis)) or np.any(np.diff(axis) <= 0):
         raise ValueError(f"{name} must be a strictly increasing vector of finite numbers, got {coordinates}")
@@ -87,30 +163,71 @@ def _grid(x: np.ndarray, y: np.ndarray | None) -> np.ndarray:
     return np.stack(np.meshgrid(x, y), axis=-1)
 
 
-def _row_function(loss):
-    """A compiled function of the plane, a row's coordinates and a batch: the loss at each point."""
-
-    @jax.jit
-    def row(plane, coordinates, batch):
-        def point(c):
-            params = embed(plane, c)
-            value = loss(params) if batch is None else loss(params, batch)
-            if jnp.shape(value) != ():
-                raise ValueError(f"loss must return a scalar, got shape {jnp.shape(value)}")
-            return value
-
-        return jax.lax.map(point, coordinates)
-
-    return row
+_TILE_SECONDS = 10.0
 
 
-def _mean(row_function, plane, rows, batches, report) -> np.ndarray:
-    """The mean over batches, weighted by their sizes."""
-    sizes = [1 if batch is None else len(jax.tree.leaves(batch)[0]) for batch in batches]
-    plane = jax.device_put(plane)
-    values = np.zeros(rows.shape[:2])
-    for done, coordinates in enumerate(rows, 1):
-        for size, batch in zip(sizes, batches, strict=True):
-            values[done - 1] += size * np.asarray(row_function(plane, coordinates, batch), np.float64)
-        report(done, len(rows))
-    return values / sum(sizes)
+def _begun(asked: Surface, rows: np.ndarray, grid, effort: Effort, store) -> tuple[Work, Tiles | None]:
+    """How the work is gone about, as measured now or as it was begun in the store; and the store's tiles."""
+    if store is None:
+        return _arranged(asked, rows, effort, rows[..., 0].size), None
+    identity = _identity(asked, grid)
+    if tiles := find_tiles(store, identity):
+        return Work(Plan(**tiles.plan["plan"]), tuple(tiles.tile[:2]), tiles.plan["bytes"]), tiles
+    work = _arranged(asked, rows, effort, None)
+    cell = len(asked.quantities), 1 + len(asked.task.plane.axes) * asked.task.order
+    plan = {"plan": work.plan._asdict(), "bytes": work.bytes}
+    return work, make_tiles(store, (*rows.shape[:2], *cell), (*work.tile, *cell), identity, plan)
+
+
+def _arranged(asked: Surface, rows: np.ndarray, effort: Effort, points: int | None) -> Work:
+    """Measure, and say how many points are finished together: by the time that they take, if not given."""
+    trial = arrange(asked, rows[..., 0].size, effort)
+    if effort.tile or points is None:  # some seconds, little of it for what each tile prepares anew
+        points = effort.tile or math.ceil(max(_TILE_SECONDS, 20 * trial.prepare) / trial.seconds)
+    if size := sum(leaf.nbytes for leaf in asked.task.fresh):
+        points = max(1, min(points, effort.budget // 4 // size))
+    columns = rows.shape[1]
+    tile = (min(len(rows), points // columns), columns) if points >= columns else (1, points)
+    return Work(trial.plan, tile, trial.bytes)
+
+
+def _identity(asked: Surface, grid) -> dict[str, str]:
+    """A digest of each thing that the values follow from."""
+    plane, batch = asked.task.plane, asked.splits[0].batches[0]
+    tasks = [task for task in (asked.task, asked.statistics) if task]
+    texts = [text_of(jax.make_jaxpr(task.function)(plane.origin, batch, task.fresh)) for task in tasks]
+    data = [(split.name, split.batches, split.shares) for split in asked.splits]
+    loss = [*texts, *asked.names, asked.mode, str(asked.task.order)]
+    return fingerprint(origin=plane.origin, axes=plane.axes, grid=grid, data=data, loss=loss)
+
+
+def _by_tiles(tabulate, rows: np.ndarray, tile, tiles: Tiles | None, advance) -> np.ndarray:
+    """The table of the whole grid; what is on disk is read, all of it before anything is evaluated."""
+    parts = windows(rows.shape, tile)
+    done = {number: read_tile(tiles, number) for number in parts if tiles and is_done(tiles, number)}
+    for block in done.values():
+        advance(block[..., 0, 0].size)
+    for number, window in parts.items():
+        if number not in done:
+            here = rows[window]
+            block = tabulate(here.reshape(-1, here.shape[-1]))
+            done[number] = block.reshape(*here.shape[:2], *block.shape[1:])
+            if tiles:
+                write_tile(tiles, number, done[number])
+    table = np.empty((*rows.shape[:2], *next(iter(done.values())).shape[2:]))
+    for number, window in parts.items():
+        table[window] = done[number]
+    return table
+
+
+def _progress(report, rows: int, units: int):
+    """Units of work, as they are done, into rows."""
+    seen = [0, 0]
+
+    def advance(done: int) -> None:
+        seen[0] += done
+        for row in range(seen[1] + 1, rows * seen[0] // units + 1):
+            seen[1] = row
+            report(row, rows)
+
+    return advance

@@ -1,10 +1,14 @@
 """A slice holds the loss at the points that its coordinates name."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 import nagviz as nv
+from nagviz.landscape import sweep
+from nagviz.landscape.sweep import Task
 
 PLANE = nv.Plane(
     {"w": jnp.array([1.0, 2.0]), "b": jnp.array(0.5)},
@@ -88,3 +92,200 @@ def test_bad_grids_are_refused_before_work_starts(x, y, batches, message):
 def test_a_loss_that_is_no_scalar_is_refused():
     with pytest.raises(ValueError, match=r"loss must return a scalar, got shape \(2,\)"):
         nv.evaluate(lambda p: p["w"], PLANE, X, Y)
+
+
+RNG = np.random.default_rng(5)
+SAMPLES = RNG.normal(size=(101, 2)).astype(np.float32)
+LABELS = RNG.integers(0, 2, 101)
+NET = nv.Plane(
+    {"w": jnp.asarray(RNG.normal(size=(2, 16)), jnp.float32), "v": jnp.asarray(RNG.normal(size=16), jnp.float32)},
+    tuple(
+        {"w": jnp.asarray(RNG.normal(size=(2, 16)), jnp.float32), "v": jnp.asarray(RNG.normal(size=16), jnp.float32)}
+        for _ in range(2)
+    ),
+)
+
+
+def logits(params, batch):
+    return jnp.tanh(batch[0] @ params["w"]) @ params["v"]
+
+
+def entropy(params, batch):
+    return jnp.mean(jnp.logaddexp(0.0, logits(params, batch)) - batch[1] * logits(params, batch))
+
+
+def accuracy(params, batch):
+    return jnp.mean((logits(params, batch) > 0) == batch[1])
+
+
+def at(function, plane, x, y, *rest):
+    """The plain way: one point after another."""
+    values = jax.jit(lambda c: function(nv.embed(plane, c), *rest))
+    return np.array([[values(jnp.array([a, b])) for a in x] for b in y])
+
+
+WHOLE = (SAMPLES, LABELS)
+HALVES = [(SAMPLES[:60], LABELS[:60]), (SAMPLES[60:], LABELS[60:])]
+
+
+def test_several_metrics_on_train_and_test_data_in_one_pass():
+    cut = nv.evaluate(entropy, NET, X, Y, batches={"train": HALVES, "test": HALVES[1:]}, metrics={"accuracy": accuracy})
+    assert list(cut.values) == ["train loss", "train accuracy", "test loss", "test accuracy"]
+    for name, function, data in (
+        ("train loss", entropy, WHOLE),
+        ("train accuracy", accuracy, WHOLE),
+        ("test loss", entropy, HALVES[1]),
+        ("test accuracy", accuracy, HALVES[1]),
+    ):
+        np.testing.assert_allclose(cut.values[name], at(function, NET, X, Y, data), rtol=2e-6, err_msg=name)
+
+
+def test_a_loss_may_return_a_dict():
+    both = lambda p, b: {"entropy": entropy(p, b), "accuracy": accuracy(p, b)}  # noqa: E731
+    cut = nv.evaluate(both, NET, X, Y, batches=[WHOLE])
+    assert list(cut.values) == ["entropy", "accuracy"]
+    np.testing.assert_allclose(cut.values["entropy"], at(entropy, NET, X, Y, WHOLE), rtol=2e-6)
+
+
+def test_weights_stand_in_for_the_sizes_of_batches():
+    parts = [at(entropy, NET, X, Y, half) for half in HALVES]
+    cut = nv.evaluate(entropy, NET, X, Y, batches=HALVES, weights=[3.0, 1.0])
+    np.testing.assert_allclose(cut.values, 0.75 * parts[0] + 0.25 * parts[1], rtol=2e-6)
+
+
+@pytest.mark.parametrize(
+    "effort", [nv.Effort(samples=7), nv.Effort(points=4), nv.Effort(points=4, way="vmap"), nv.Effort(linear=False)]
+)
+def test_every_arrangement_gives_the_same_values(effort):
+    cut = nv.evaluate(entropy, NET, X, Y, batches=[WHOLE], effort=effort)
+    np.testing.assert_allclose(cut.values, at(entropy, NET, X, Y, WHOLE), rtol=2e-6)
+    for name, value in effort._asdict().items():
+        assert name == "budget" or value is None or getattr(cut.work.plan, name) == value
+
+
+@pytest.mark.parametrize("budget", [200_000, 20_000])
+def test_memory_stays_within_the_budget_by_smaller_pieces(budget):
+    big = RNG.normal(size=(5000, 2)).astype(np.float32), RNG.integers(0, 2, 5000)
+    cut = nv.evaluate(entropy, NET, X, Y, batches=[big], effort=nv.Effort(budget=budget))
+    assert cut.work.bytes <= budget
+    assert cut.work.plan.samples < 5000
+    np.testing.assert_allclose(cut.values, at(entropy, NET, X, Y, big), rtol=5e-6)
+
+
+def test_the_gradient_in_the_plane_is_exact():
+    cut = nv.evaluate(entropy, NET, X, Y, batches=HALVES, gradient=True)
+    gradient = jax.jit(jax.grad(lambda c: entropy(nv.embed(NET, c), WHOLE)))
+    exact = np.array([[gradient(jnp.array([a, b])) for a in X] for b in Y])
+    assert cut.gradient.shape == (3, 5, 2)
+    np.testing.assert_allclose(cut.gradient, exact, rtol=1e-5, atol=1e-6)
+    line = nv.Plane(NET.origin, NET.axes[:1])
+    along = nv.evaluate(entropy, line, X, batches=HALVES, gradient=True)
+    np.testing.assert_allclose(along.gradient[:, 0], cut.gradient[1, :, 0], rtol=1e-5, atol=1e-6)
+
+
+def test_the_mean_does_not_drift_with_the_number_of_batches():
+    values = np.float32(1) + np.arange(3000, dtype=np.float32)[:, None] / 7
+    plane = nv.Plane(jnp.float32(0.1), (jnp.float32(1.0),))
+    cut = nv.evaluate(lambda p, b: p * b[0], plane, [0.0, 1.0], batches=list(values))
+    exact = np.mean(np.float32(0.1) * np.float64(values))
+    assert abs(cut.values[0] / exact - 1) < 1e-7
+
+
+def test_half_precision_is_used_where_asked_for_and_only_there():
+    plain = at(entropy, NET, X, Y, WHOLE)
+    rounded = nv.evaluate(entropy, NET, X, Y, batches=[WHOLE], compute_dtype=jnp.bfloat16).values
+    assert 1e-4 < np.max(np.abs(rounded / plain - 1)) < 5e-2
+
+
+def test_parts_that_overflow_do_not_spoil_points_that_do_not():
+    plane = nv.Plane(jnp.ones(2), (jnp.array([-0.5, 0.0]),))
+    cut = nv.evaluate(lambda w, x: jnp.mean(jnp.tanh(w / x)), plane, [0.0, 1.0], batches=[jnp.zeros((1, 2))])
+    np.testing.assert_array_equal(cut.values, [1.0, 1.0])
+
+
+def normalised(params, batch, statistics=None):
+    """One batch-normalised feature: with the batch's own statistics, or those given."""
+    hidden = batch @ params["w"]
+    mean, square = moments(params, batch) if statistics is None else statistics
+    return jnp.mean(jnp.tanh((hidden - mean) / jnp.sqrt(square - mean**2 + 1e-3)) ** 2)
+
+
+def moments(params, batch):
+    hidden = batch @ params["w"]
+    return hidden.mean(0), (hidden**2).mean(0)
+
+
+def test_statistics_are_of_each_batch_or_recomputed_over_all_of_them_as_asked():
+    batches = [SAMPLES[:60], SAMPLES[60:]]
+    cut = nv.evaluate(normalised, NET, X, Y, batches=batches, statistics="batch")
+    parts = [at(normalised, NET, X, Y, batch) for batch in batches]
+    np.testing.assert_allclose(cut.values, (60 * parts[0] + 41 * parts[1]) / 101, rtol=2e-5)
+    assert cut.statistics == "batch"
+    cut = nv.evaluate(normalised, NET, X, Y, batches=batches, statistics=moments)
+    np.testing.assert_allclose(cut.values, at(normalised, NET, X, Y, SAMPLES), rtol=2e-5)
+    assert cut.statistics == "recomputed"
+
+
+def test_a_loss_that_is_no_mean_over_its_samples_is_never_cut():
+    big = RNG.normal(size=(512, 2)).astype(np.float32)
+    task = Task(lambda p, b, _: (normalised(p, b),), NET)
+    assert not sweep._cuts(task, big)
+    assert sweep._cuts(task._replace(function=lambda p, b, _: (jnp.mean(b @ p["w"]),)), big)
+
+
+def test_a_slice_of_several_quantities_is_saved_and_loaded_whole(tmp_path):
+    cut = nv.evaluate(entropy, NET, X, Y, batches=[WHOLE], metrics={"accuracy": accuracy}, gradient=True)
+    nv.save_slice(tmp_path / "cut.npz", cut)
+    again = nv.load_slice(tmp_path / "cut.npz")
+    for field in ("values", "gradient"):
+        assert list(getattr(again, field)) == ["loss", "accuracy"]
+        for name, array in getattr(cut, field).items():
+            np.testing.assert_array_equal(getattr(again, field)[name], array)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batches": [SAMPLES, SAMPLES[:, :1]]}, "batches must differ in their leading axes only: batch 1"),
+        ({"batches": [SAMPLES], "weights": [1.0, 2.0]}, "weights must be 1 numbers"),
+        ({"weights": [1.0]}, "weights are those of batches"),
+        ({"batches": {}}, "batches must hold at least one entry"),
+        ({"batches": [SAMPLES], "statistics": "train"}, "statistics must be 'kept', 'batch' or a function"),
+        ({"statistics": moments}, "recomputed need batches"),
+        ({"batches": [SAMPLES], "effort": nv.Effort(budget=10)}, "effort.budget is 10 bytes"),
+        ({"batches": [SAMPLES], "effort": nv.Effort(samples=9), "statistics": "batch"}, "would cut batches"),
+    ],
+)
+def test_bad_data_are_refused_before_work_starts(options, message):
+    with pytest.raises(ValueError, match=message):
+        nv.evaluate(lambda p, b=None: p["w"].sum(), NET, X, Y, **options)
+
+
+def test_axes_unlike_the_origin_are_refused_by_name():
+    odd = nv.Plane(NET.origin, (NET.axes[0], {**NET.axes[1], "v": jnp.zeros(3)}))
+    with pytest.raises(ValueError, match=r"plane.axes\[1\]\['v'\] must have the shape \(16,\)"):
+        nv.evaluate(entropy, odd, X, Y, batches=[WHOLE])
+
+
+def test_batch_statistics_of_flax_models_kept_and_recomputed():
+    model = nnx.Sequential(nnx.Linear(2, 3, rngs=nnx.Rngs(0)), nnx.BatchNorm(3, momentum=0.0, rngs=nnx.Rngs(0)))
+    graph, params, statistics = nnx.split(model, nnx.Param, nnx.BatchStat)
+
+    def loss(params, batch, statistics=statistics):
+        model = nnx.view(nnx.merge(graph, params, statistics, copy=True), use_running_average=True)
+        return jnp.mean(jnp.tanh(model(batch)))
+
+    def estimate(params, batch):  # with momentum 0 a forward pass leaves the batch's own
+        model = nnx.merge(graph, params, statistics, copy=True)
+        model(batch)
+        return nnx.state(model, nnx.BatchStat)
+
+    flat = jax.tree.map(lambda p: 0.3 * jnp.ones_like(p), params)
+    wavy = jax.tree.map(lambda p: 0.2 * jnp.cos(jnp.arange(p.size, dtype=p.dtype)).reshape(p.shape), params)
+    plane = nv.Plane(params, (flat, wavy))
+    kept = nv.evaluate(loss, plane, X, Y, batches=[SAMPLES])
+    np.testing.assert_allclose(kept.values, at(loss, plane, X, Y, SAMPLES), rtol=1e-5, atol=1e-6)
+    fresh = nv.evaluate(loss, plane, X, Y, batches=[SAMPLES], statistics=estimate)
+    np.testing.assert_allclose(
+        fresh.values, at(lambda p, b: loss(p, b, estimate(p, b)), plane, X, Y, SAMPLES), rtol=1e-5, atol=1e-6
+    )

@@ -1,0 +1,162 @@
+"""A loss and whatever else is asked of it, at any points of a plane."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nagviz.landscape.batching import Split, forms_of, pieces_of, size_of, splits_of
+from nagviz.landscape.plane import Plane, gram
+from nagviz.landscape.sweep import Compiled, Effort, Plan, Task, Trial, choose, compiler, sweeper
+
+
+class Question(NamedTuple):
+    """What is asked, as the caller put it."""
+
+    functions: Mapping[str, Callable[..., Any]]  # by the names of their values
+    batches: Any = None
+    weights: Any = None
+    statistics: str | Callable[[Any, Any], Any] = "kept"
+    order: int = 0  # of derivatives, as in `Task`
+    compute_dtype: Any = None
+
+
+class Surface(NamedTuple):
+    """What is evaluated at every point: checked, traced, and not yet compiled."""
+
+    task: Task
+    names: list[str]  # of the quantities, of one split
+    several: bool  # whether one of the functions returned a dict
+    splits: list[Split]
+    mode: str  # "kept", "batch" or "recomputed"
+    compiled: Callable[[Any, Plan], Compiled]
+    statistics: Task | None  # what is recomputed at every point beforehand
+
+    @property
+    def quantities(self) -> list[str]:
+        """The names of the columns: of each split, all its quantities."""
+        return [f"{split.name} {name}".strip() for split in self.splits for name in self.names]
+
+    @property
+    def samples(self) -> int:
+        """Of all splits together: the work of a point."""
+        return sum(size_of(batch) for split in self.splits for batch in split.batches)
+
+
+def ask(question: Question, plane: Plane) -> Surface:
+    """Check and trace a question.
+
+    Raises:
+        ValueError: axes unlike the origin; no batch, or batches that differ in more than their sizes; a
+            function that does not return scalars.
+    """
+    gram(plane)  # refuses axes that span no plane
+    splits = splits_of(question.batches, question.weights)
+    mode = _mode(question)
+    plane, batch = jax.device_put(plane), splits[0].batches[0]
+    call = _caller(question.compute_dtype, batch is not None)
+    statistics, example, tree = None, (), None
+    if mode == "recomputed":
+        statistics, example, tree = _statistics(question.statistics, call, plane, batch)
+    names, several = [], []
+
+    def outputs(params, batch, fresh):
+        more = (jax.tree.unflatten(tree, fresh),) if statistics else ()
+        found = {name: call(function, params, batch, more) for name, function in question.functions.items()}
+        flat = _flat(found)
+        names[:], several[:] = flat, [any(isinstance(value, Mapping) for value in found.values())]
+        return tuple(flat.values())
+
+    jax.eval_shape(outputs, plane.origin, batch, example)
+    task = Task(outputs, plane, example, question.order)
+    return Surface(task, names, several[0], splits, mode, compiler(task), statistics)
+
+
+def _mode(question: Question) -> str:
+    statistics = question.statistics
+    if callable(statistics):
+        if question.order or question.batches is None:
+            raise ValueError("statistics that are recomputed need batches, and give no gradient")
+        return "recomputed"
+    if statistics not in ("kept", "batch"):
+        raise ValueError(f"statistics must be 'kept', 'batch' or a function of (params, batch), got {statistics!r}")
+    return statistics
+
+
+def _caller(dtype, batched: bool):
+    """How a user's function is called: with or without a batch, in the dtype asked for."""
+
+    def cast(leaf):
+        floating = dtype is not None and jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+        return leaf.astype(dtype) if floating else leaf
+
+    def call(function, params, batch, more):
+        params, batch = jax.tree.map(cast, (params, batch))
+        return function(params, *((batch,) if batched else ()), *more)
+
+    return call
+
+
+def _statistics(function, call, plane: Plane, batch):
+    """The task of recomputing them, an example of them, and their tree."""
+    shapes, tree = jax.tree.flatten(jax.eval_shape(lambda *given: call(function, *given, ()), plane.origin, batch))
+    example = tuple(np.ones(shape.shape, shape.dtype) for shape in shapes)
+
+    def outputs(params, batch, fresh):
+        return tuple(jax.tree.leaves(call(function, params, batch, fresh)))
+
+    return Task(outputs, plane), example, tree
+
+
+def _flat(found: dict[str, Any]) -> dict[str, jax.Array]:
+    """Scalars by name: a function's own name, or the keys of the dict that it returned."""
+    flat = {}
+    for name, value in found.items():
+        flat.update(value if isinstance(value, Mapping) else {name: value})
+    for name, value in flat.items():
+        if jnp.shape(value) != ():
+            raise ValueError(f"{name} must return a scalar, got shape {jnp.shape(value)}")
+    return {name: jnp.asarray(v, jnp.promote_types(jnp.result_type(v), jnp.float32)) for name, v in flat.items()}
+
+
+def arrange(asked: Surface, points: int, effort: Effort) -> Trial:
+    """Choose how to go about so many points, by measuring."""
+    if asked.mode == "batch" and effort.samples is not None:
+        raise ValueError("effort.samples would cut batches, but the loss uses the statistics of each batch")
+    return choose(asked.task, asked.compiled, asked.splits[0].batches[0], points, effort, whole=asked.mode == "batch")
+
+
+def tabulator(asked: Surface, plan: Plan, hold: int, advance: Callable[[int], None] = lambda units: None):
+    """A function of coordinates (points, axes), compiled beforehand for all shapes of data.
+
+    Args:
+        asked: what to evaluate.
+        plan: how.
+        hold: bytes that may be kept from one call to the next.
+        advance: called with the points times samples that have been done.
+
+    Returns:
+        `tabulate(coordinates)`: float64 of shape (points, quantities, 1 and as many as there are derivatives).
+    """
+    for form in forms_of(asked.splits, plan.samples):
+        asked.compiled(form, plan)
+    sweep = sweeper(asked.compiled, plan, hold)
+    estimate = sweeper(compiler(asked.statistics), plan) if asked.statistics else None
+    count = len(asked.names)
+
+    def tabulate(coordinates):
+        fresh = estimate(pieces_of(asked.splits[0], None), coordinates) if estimate else ()
+        fresh = [f.astype(leaf.dtype) for f, leaf in zip(fresh, asked.task.fresh, strict=True)]
+        columns = []
+        for split in asked.splits:
+            outputs = sweep(
+                pieces_of(split, plan.samples), coordinates, fresh, lambda n, piece: advance(n * size_of(piece))
+            )
+            columns += [np.column_stack([v, *outputs[count + n :][:1]]) for n, v in enumerate(outputs[:count])]
+        return np.stack(columns, axis=1)
+
+    return tabulate

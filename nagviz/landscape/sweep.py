@@ -1,0 +1,406 @@
+"""A function carried over many points of a plane: compiled in two phases, arranged by measurement.
+
+    prepare   once for a piece of data: what does not depend on the point, and the parts of what is affine
+    call      for some points at a time: the rest
+
+How many samples make a piece, how many points a call, and in which way a call goes through its points (one
+after another or side by side) is chosen by timing the user's own function, within a budget of memory.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nagviz.landscape import affine
+from nagviz.landscape.batching import cut_batch, samples_in, shapes_in
+from nagviz.landscape.plane import Plane, embed
+
+
+class Effort(NamedTuple):
+    """How to evaluate; what is None is chosen by measuring, and what is given is kept to.
+
+    Example:
+        >>> import nagviz as nv
+        >>> nv.Effort(samples=250).budget == 2**30
+        True
+    """
+
+    budget: int = 1 << 30  # bytes for everything but the data and the plane
+    samples: int | None = None  # of a batch that are gone through together
+    points: int | None = None  # of a grid for one call of the compiled function
+    way: str | None = None  # "map": a call's points one after another; "vmap": side by side, 32 at a time
+    linear: bool | None = None  # whether to work out once what is linear in the coordinates
+    tile: int | None = None  # points that are finished, and put in the store, together
+
+
+class Plan(NamedTuple):
+    """An arrangement."""
+
+    samples: int | None  # None: batches stay as they are given
+    points: int
+    way: str
+    linear: bool
+
+
+class Task(NamedTuple):
+    """What is evaluated, before it is known how."""
+
+    function: Callable[..., tuple[jax.Array, ...]]  # (params, batch, fresh) -> arrays, means over the batch
+    plane: Plane  # on the device
+    fresh: Any = ()  # an example of the tree of arrays that every point is given besides its coordinates
+    order: int = 0  # 1: derivatives by the coordinates follow each array; 2: and, on a plane, the mixed one
+
+
+class Compiled(NamedTuple):
+    """A task for data of one shape."""
+
+    prepare: Callable[[Any], tuple[list, jax.Array]]  # piece -> held, whether its parts are finite
+    call: Callable[..., tuple[jax.Array, ...]]  # (held, coordinates (points, axes), fresh) -> (points, ...) each
+    bytes: int  # at the most at one time
+    linear: bool  # whether anything was taken out because it is linear
+
+
+_SIDE_BY_SIDE = 32  # points whose intermediate values fit a cache together, where they are small
+
+
+def _one_by_one(point, *arguments):
+    return jax.lax.map(lambda each: point(*each), arguments)
+
+
+def _side_by_side(point, *arguments):
+    if len(arguments[0]) <= _SIDE_BY_SIDE:
+        return jax.vmap(point)(*arguments)
+    return jax.lax.map(lambda each: point(*each), arguments, batch_size=_SIDE_BY_SIDE)
+
+
+_WAYS = {"map": _one_by_one, "vmap": _side_by_side}
+
+
+def real_dtype() -> np.dtype:
+    """Of coordinates: float32, or float64 where jax is set to it."""
+    return jax.dtypes.canonicalize_dtype(np.float64)
+
+
+def compiler(task: Task) -> Callable[[Any, Plan], Compiled]:
+    """A function that compiles a task for data shaped like a piece, each shape and arrangement once."""
+    known = {}
+
+    def compiled(piece, plan):
+        leaves, tree = jax.tree.flatten(piece)
+        shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+        key = tree, shapes, plan.points, plan.way, plan.linear
+        if key not in known:
+            known[key] = _compile(task, piece, plan)
+        return known[key]
+
+    return compiled
+
+
+def _compile(task: Task, piece: Any, plan: Plan) -> Compiled:
+    """Both phases, compiled ahead of time."""
+    leaves, tree = jax.tree.flatten(piece)
+    fresh, fresh_tree = jax.tree.flatten(task.fresh)
+    origin, structure = jax.tree.flatten(task.plane.origin)
+    along = [jax.tree.leaves(axis) for axis in task.plane.axes]
+    ends = len(origin), len(origin) + len(leaves)
+
+    def flat(*arguments):
+        params = jax.tree.unflatten(structure, arguments[: ends[0]])
+        data = jax.tree.unflatten(tree, arguments[slice(*ends)])
+        return task.function(params, data, jax.tree.unflatten(fresh_tree, arguments[ends[1] :]))
+
+    phases = affine.split(
+        jax.make_jaxpr(flat)(*origin, *leaves, *fresh),
+        len(origin),
+        len(along),
+        still=_still(along),
+        extra=len(fresh),
+        linear=plan.linear,
+        differentiate=task.order > 0,
+    )
+
+    def prepare(constants, origin, along, data):
+        held = phases.prepare(constants, origin, along, data)
+        return held, affine.all_finite(held)
+
+    def call(held, coordinates, fresh):
+        point = _DERIVED[task.order](phases.point)
+        if len(coordinates) == 1:
+            first = point(held, coordinates[0], [leaf[0] for leaf in fresh])
+            return tuple(jnp.asarray(output)[None] for output in first)
+        return tuple(_WAYS[plan.way](lambda c, f: point(held, c, f), coordinates, fresh))
+
+    arguments = phases.constants, origin, along, leaves
+    points = jax.ShapeDtypeStruct((plan.points, len(along)), real_dtype())
+    several = [jax.ShapeDtypeStruct((plan.points, *leaf.shape), leaf.dtype) for leaf in fresh]
+    first = jax.jit(prepare).lower(*arguments).compile()
+    held = jax.eval_shape(prepare, *arguments)[0]
+    second = jax.jit(call).lower(held, points, several).compile()
+    return Compiled(
+        lambda data: first(*arguments[:3], jax.tree.leaves(data)),
+        second,
+        max(_bytes(first), phases.held_bytes + _bytes(second)),
+        phases.moved,
+    )
+
+
+def _still(along) -> frozenset[int]:
+    """The leaves that no axis moves, as biases are by default: all that follows from them is data."""
+    return frozenset(n for n, parts in enumerate(zip(*along, strict=True)) if not any(np.any(p) for p in parts))
+
+
+def _with_gradient(point):
+    """A point's outputs, then their derivatives by the coordinates, by forward mode."""
+
+    def both(held, coordinates, fresh):
+        values, push = jax.linearize(lambda c: point(held, c, fresh), coordinates)
+        columns = [push(direction) for direction in jnp.eye(len(coordinates), dtype=coordinates.dtype)]
+        return [*values, *(jnp.stack(parts, axis=-1) for parts in zip(*columns, strict=True))]
+
+    return both
+
+
+def _with_mixed(point):
+    """The derivatives f_x, f_y and f_xy: forward mode along one axis of forward mode along the other."""
+
+    def all_three(held, coordinates, fresh):
+        first, second = jnp.eye(2, dtype=coordinates.dtype)
+
+        def along_first(c):
+            return jax.jvp(lambda at: point(held, at, fresh), (c,), (first,))
+
+        (values, by_x), (by_y, by_both) = jax.jvp(along_first, (coordinates,), (second,))
+        return [*values, *(jnp.stack(parts, axis=-1) for parts in zip(by_x, by_y, by_both, strict=True))]
+
+    return all_three
+
+
+_DERIVED = (lambda point: point, _with_gradient, _with_mixed)
+
+
+def _bytes(compiled) -> int:
+    memory = compiled.memory_analysis()
+    return memory.temp_size_in_bytes + memory.output_size_in_bytes if memory else 0
+
+
+def sweeper(compiled: Callable[[Any, Plan], Compiled], plan: Plan, hold: int = 0) -> Callable[..., list[np.ndarray]]:
+    """A function that takes a task over points and data, by a plan.
+
+    Args:
+        compiled: what to evaluate, from `compiler`.
+        plan: how.
+        hold: bytes that prepared pieces may take from one call to the next, so that a later tile finds them.
+
+    Returns:
+        `sweep(pieces, coordinates, fresh, advance)`: the sums of share * output over the pieces, in float64,
+        each (points, ...). A piece is (name, share, data), and its name stands for its data from call to call.
+        `advance(points, piece)` is called as they are done.
+    """
+    kept, room = {}, [hold]
+
+    def prepared(name, piece):
+        if name in kept:
+            return kept[name]
+        chosen = compiled(piece, plan)
+        held, finite = chosen.prepare(piece)
+        if not finite:
+            chosen = compiled(piece, plan._replace(linear=False))
+            held, finite = chosen.prepare(piece)
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(held))
+        if size <= room[0]:
+            room[0] -= size
+            kept[name] = chosen, held
+        return chosen, held
+
+    def sweep(pieces, coordinates, fresh=(), advance=lambda points, piece: None):
+        totals = None
+        for name, share, piece in pieces:
+            chosen, held = prepared(name, piece)
+            outputs = _through(chosen.call, held, coordinates, fresh, plan.points, lambda n, p=piece: advance(n, p))
+            del held
+            weighted = [share * output.astype(np.result_type(output, np.float64)) for output in outputs]
+            totals = weighted if totals is None else [t + w for t, w in zip(totals, weighted, strict=True)]
+        return totals
+
+    return sweep
+
+
+def _through(call, held, coordinates, fresh, points: int, advance) -> list[np.ndarray]:
+    """All points, some at a time; the next call is under way while the last one's results are fetched."""
+    coordinates = np.asarray(coordinates, real_dtype())
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(fresh)]
+    results, pending = [], deque()
+
+    def fetch():
+        results.append([np.asarray(output) for output in pending.popleft()])
+        advance(min(points, len(coordinates) - points * (len(results) - 1)))
+
+    for start in range(0, len(coordinates), points):
+        # The last call is filled up with its last point: one shape, one compiled function.
+        here = np.minimum(np.arange(start, start + points), len(coordinates) - 1)
+        pending.append(call(held, coordinates[here], [leaf[here] for leaf in leaves]))
+        if len(pending) > 1:
+            fetch()
+    while pending:
+        fetch()
+    return [np.concatenate(parts)[: len(coordinates)] for parts in zip(*results, strict=True)]
+
+
+class Trial(NamedTuple):
+    """What a plan was seen to cost."""
+
+    plan: Plan
+    bytes: int
+    seconds: float  # for a point on the whole batch, its share of the preparation in it
+    prepare: float  # seconds, for all pieces of the batch
+    spent: float  # seconds that the trial took, most of it for compiling
+
+
+def choose(
+    task: Task, compiled: Callable[[Any, Plan], Compiled], batch: Any, points: int, effort: Effort, whole=False
+) -> Trial:
+    """Find a good plan by timing some, as long as that takes little of what is to come.
+
+    Args:
+        task: what to evaluate.
+        compiled: the same from `compiler`, which keeps what is compiled here.
+        batch: data of the most common shape.
+        points: how many the grid has.
+        effort: what is fixed, and the budget.
+        whole: never cut a batch.
+
+    Raises:
+        ValueError: the smallest piece, one point at a time, takes more than the budget.
+    """
+    total = None if whole else samples_in(batch)
+    guess, convolves = _guess_seconds(task, batch)
+    free = total is not None and effort.samples is None and guess > _LONG and _cuts(task, batch)
+    # Kernels that differ from point to point make one grouped convolution side by side, which is slow.
+    way = effort.way or ("vmap" if guess < _SHORT and not convolves else "map")
+    plan = Plan(
+        effort.samples or (max(32, round(total * _LONG / guess)) if free else None),
+        effort.points or (_even(points, min(1024, _LONG / max(guess, 1e-9))) if guess < _SHORT else 1),
+        way,
+        effort.linear is not False,
+    )
+    best = _within_budget(task, compiled, batch, plan, points, effort, total)
+    tried = {best.plan}
+    for change in _changes(effort, free):
+        changed = change(best.plan, total, points)
+        if best.seconds * points < 5 * best.spent:
+            break
+        if changed not in tried:
+            tried.add(changed)
+            trial = _try(task, compiled, batch, changed, points, effort.budget)
+            best = min(best, trial, key=lambda seen: seen.seconds)
+    return best
+
+
+_SHORT, _LONG = 1e-3, 1e-2  # seconds of a call that is mostly overhead, and of one that surely is not
+
+
+def _even(points: int, most: float) -> int:
+    """About so many at the most, such that all calls are nearly full."""
+    return math.ceil(points / math.ceil(points / max(1, most)))
+
+
+def _guess_seconds(task: Task, batch: Any) -> tuple[float, bool]:
+    """For one point on the whole batch, at a speed that any machine has; and whether it holds convolutions."""
+    (piece,) = shapes_in(batch, None)
+    lowered = jax.jit(task.function).lower(task.plane.origin, piece, task.fresh)
+    work = max((lowered.cost_analysis() or {}).get("flops", 0.0), 0.0)
+    return work / 3e10, "convolution" in lowered.as_text()
+
+
+def _changes(effort: Effort, free: bool) -> Iterator[Callable[[Plan, int, int], Plan]]:
+    """What to try on the best plan so far, likeliest first."""
+    if free:
+        for factor in (4, 4, 1 / 4, 1 / 4, 2, 1 / 2):
+            yield lambda plan, total, points, f=factor: plan._replace(
+                samples=min(total, max(16, round(plan.samples * f)))
+            )
+    if effort.points is None:
+        for count, way in ((8, "vmap"), (16, "map"), (32, "vmap")):
+            if effort.way in (None, way):
+                yield lambda plan, total, points, c=count, w=way: plan._replace(points=min(points, c), way=w)
+    if effort.linear is None:
+        yield lambda plan, total, points: plan._replace(linear=False)
+
+
+def _cuts(task: Task, batch: Any) -> bool:
+    """Whether the outputs are means over the samples, so that a batch may be cut: tried on its first ones."""
+    half = min(samples_in(batch) // 2, 32)
+    if half < 8:
+        return False
+
+    @jax.jit
+    def at(coordinates, piece):
+        return task.function(embed(task.plane, coordinates), piece, task.fresh)
+
+    first, second, both = (
+        jax.tree.map(lambda leaf, s=s: jnp.asarray(leaf[s]), batch)
+        for s in (slice(half), slice(half, 2 * half), slice(2 * half))
+    )
+    axes = len(task.plane.axes)
+    return all(
+        np.allclose(
+            (np.asarray(a, np.float64) + np.asarray(b, np.float64)) / 2, c, rtol=1e-5, atol=1e-7, equal_nan=True
+        )
+        for coordinates in (np.zeros(axes), np.ones(axes))
+        for a, b, c in zip(*(at(coordinates, piece) for piece in (first, second, both)), strict=True)
+    )
+
+
+def _within_budget(task, compiled, batch, plan: Plan, points: int, effort: Effort, total: int | None) -> Trial:
+    """The plan, or one with fewer points or smaller pieces where it takes more than the budget."""
+    while True:
+        trial = _try(task, compiled, batch, plan, points, effort.budget)
+        if trial.bytes <= effort.budget:
+            return trial
+        less = effort.budget / trial.bytes / 1.2
+        samples = plan.samples or total or 1
+        if plan.points > 1 and effort.points is None:
+            plan = plan._replace(points=max(1, int(plan.points * less)))
+        elif samples > 1 and effort.samples is None and (plan.samples or _cuts(task, batch)):
+            plan = plan._replace(samples=max(1, int(samples * less)))
+        else:
+            raise ValueError(
+                f"effort.budget is {effort.budget:,} bytes, but {plan.points} point(s) at a time take "
+                f"{trial.bytes:,} on {plan.samples or 'a whole batch of'} samples; give a larger budget or "
+                "smaller batches"
+            )
+
+
+def _try(task: Task, compiled, batch: Any, plan: Plan, points: int, budget: float = np.inf) -> Trial:
+    """Compile a plan and time it on the batch's first piece; only compile it where it exceeds the budget."""
+    started = time.perf_counter()
+    share, piece = next(cut_batch(batch, plan.samples))
+    program = compiled(piece, plan)
+    if program.bytes > budget:
+        return Trial(plan, program.bytes, np.inf, np.inf, time.perf_counter() - started)
+    coordinates = np.zeros((plan.points, len(task.plane.axes)), real_dtype())
+    several = [np.repeat(leaf[None], plan.points, 0) for leaf in jax.tree.leaves(task.fresh)]
+    prepare = _seconds(lambda: program.prepare(piece), 1)
+    held, _ = program.prepare(piece)
+    call = _seconds(lambda: program.call(held, coordinates, several), 3)
+    seconds = (call / plan.points + prepare / points) / share
+    return Trial(plan, program.bytes, seconds, prepare / share, time.perf_counter() - started)
+
+
+def _seconds(function, least: int) -> float:
+    """The least of some runs after a first one: at most a quarter of a second for all where one is short."""
+    jax.block_until_ready(function())
+    taken, started = [], time.perf_counter()
+    while len(taken) < least or (len(taken) < 20 and time.perf_counter() - started < 0.05):
+        start = time.perf_counter()
+        jax.block_until_ready(function())
+        taken.append(time.perf_counter() - start)
+    return min(taken)

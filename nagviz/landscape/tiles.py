@@ -1,0 +1,145 @@
+"""Tiles of a grid on disk: what a killed evaluation has done, and whose it is.
+
+One zarr v3 array holds them, a chunk to a tile. A tile's file appears whole or not at all, and is its own
+sign that the tile is done: NaN tiles are data like any others. The array's attributes say what the tiles
+belong to and how they were evaluated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+
+class Tiles(NamedTuple):
+    """An array on disk, by tiles."""
+
+    path: Path
+    array: Any  # tensorstore's
+    shape: tuple[int, ...]
+    tile: tuple[int, ...]  # the last of a row or column may be cut off by the edge
+    plan: Mapping[str, Any]  # how they were evaluated
+
+
+def fingerprint(**inputs: Any) -> dict[str, str]:
+    """A digest of each input: trees of arrays, and whatever else by its text."""
+    return {name: _digest(tree) for name, tree in inputs.items()}
+
+
+def text_of(closed) -> tuple[str, list]:
+    """A closed jaxpr as its text without addresses, and the arrays that it closed over."""
+    return re.sub(r"0x[0-9a-f]+", "", str(closed)), list(closed.consts)
+
+
+def _digest(tree: Any) -> str:
+    leaves, structure = jax.tree.flatten(tree)
+    total = hashlib.sha256(str(structure).encode())
+    for leaf in leaves:
+        if isinstance(leaf, str):
+            total.update(leaf.encode())
+            continue
+        if hasattr(leaf, "dtype") and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.random.key_data(leaf)
+        array = np.ascontiguousarray(leaf)
+        total.update(f"{array.dtype}{array.shape}".encode())
+        total.update(array.reshape(-1).view(np.uint8))
+    return total.hexdigest()
+
+
+def find_tiles(path: Path, identity: Mapping[str, str]) -> Tiles | None:
+    """Open the tiles at a path, where there are any.
+
+    Raises:
+        ValueError: they belong to a slice of other inputs, or what lies there is no such array.
+    """
+    path = Path(path)
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return None
+    try:
+        metadata = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
+        held, plan = metadata["attributes"]["identity"], metadata["attributes"]["plan"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"store {path} holds no tiles of a slice ({error!r}); give another path") from error
+    if odd := [name for name in {**identity, **held} if identity.get(name) != held.get(name)]:
+        raise ValueError(
+            f"store {path} holds tiles of another slice, with another {', another '.join(odd)}; "
+            "give another path, or remove it to start anew"
+        )
+    array = _open(path)
+    return Tiles(path, array, array.shape, tuple(array.chunk_layout.write_chunk.shape), plan)
+
+
+def make_tiles(path: Path, shape, tile, identity: Mapping[str, str], plan: Mapping[str, Any]) -> Tiles:
+    """An empty array of tiles at a path.
+
+    Args:
+        path: a folder that is not there yet, or is empty.
+        shape: (rows, columns, ...).
+        tile: of a tile, likewise.
+        identity: from `fingerprint`.
+        plan: whatever is needed to carry on in the same way.
+    """
+    metadata = {
+        "shape": list(shape),
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(tile)}},
+        "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
+        "data_type": "float64",
+        "fill_value": "NaN",
+        "dimension_names": ["y", "x", "quantity", "part"][: len(shape)],
+        "attributes": {"identity": dict(identity), "plan": dict(plan)},
+    }
+    path = Path(path)
+    return Tiles(path, _open(path, metadata=metadata, create=True), tuple(shape), tuple(tile), plan)
+
+
+def _open(path: Path, **options):
+    import tensorstore  # an import of a tenth of a second, for those who keep tiles
+
+    spec = {
+        "driver": "zarr3",
+        "kvstore": {"driver": "file", "path": str(path.absolute())},
+        "store_data_equal_to_fill_value": True,  # or a tile of NaN would leave no file
+        **options,
+    }
+    return tensorstore.open(spec).result()
+
+
+def windows(shape, tile) -> dict[tuple[int, int], tuple[slice, slice]]:
+    """The rows and columns of every tile, by the tile's number in each direction."""
+    starts = [range(0, end, step) for end, step in zip(shape[:2], tile[:2], strict=True)]
+    return {
+        (i, j): (slice(row, min(row + tile[0], shape[0])), slice(column, min(column + tile[1], shape[1])))
+        for i, row in enumerate(starts[0])
+        for j, column in enumerate(starts[1])
+    }
+
+
+def is_done(tiles: Tiles, number: tuple[int, int]) -> bool:
+    """Whether a tile is on disk."""
+    return (tiles.path / "c" / "/".join(map(str, [*number, *[0] * (len(tiles.shape) - 2)]))).is_file()
+
+
+def write_tile(tiles: Tiles, number: tuple[int, int], block: np.ndarray) -> None:
+    """Put a tile on disk, whole or not at all."""
+    tiles.array[windows(tiles.shape, tiles.tile)[number]].write(block).result()
+
+
+def read_tile(tiles: Tiles, number: tuple[int, int]) -> np.ndarray:
+    """A tile from disk.
+
+    Raises:
+        ValueError: its file is damaged.
+    """
+    try:
+        return tiles.array[windows(tiles.shape, tiles.tile)[number]].read().result()
+    except ValueError as error:
+        raise ValueError(
+            f"store {tiles.path}: tile {number} is damaged ({error}); remove its file to evaluate it anew"
+        ) from error
