@@ -146,8 +146,8 @@ def split(closed, params: int, axes: int, *, still=frozenset(), extra=0, linear=
     moving = [i for n, i in enumerate(program.inputs[:params]) if n not in still]
     kinds = _kinds(program, moving, program.inputs[last:], linear=linear, pure=not closed.effects)
     later, held = _cut(program, kinds, axes + 1)
-    at_point = {id(equation) for equation in later}
-    before = [e for e in program.equations if id(e) not in at_point and not _is_general(e, kinds)]
+    # All of them: what is done again at every point may be needed here too, and the compiler drops the rest.
+    before = [equation for equation in program.equations if not _is_general(equation, kinds)]
     names = list(program.constants)
 
     def prepare(constants, origin, along, data):

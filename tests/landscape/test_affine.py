@@ -289,6 +289,17 @@ def test_a_small_thing_spread_over_the_data_is_held_small():
     assert phases.held_bytes == 3 * 4 * (50 + 60) * 8
 
 
+def test_what_is_done_again_at_every_point_may_be_needed_beforehand_too():
+    def function(p, x):
+        spread = jnp.broadcast_to(p["a"], (6, 5))
+        return jnp.tanh(spread).sum() + jnp.tanh(x @ spread.T).sum()
+
+    plane = around({"a": jnp.ones(5)})
+    phases, held = cut(function, plane, ROWS)
+    c = jnp.array([0.7, -0.3])
+    np.testing.assert_allclose(phases.point(held, c)[0], function(embed(plane, c), ROWS), rtol=1e-5)
+
+
 def test_rows_looked_up_are_held_and_not_the_table():
     plane = around({"e": jnp.ones((10_000, 4))})
     phases, _ = cut(lambda p, x: jnp.tanh(p["e"][x]), plane, WORDS)
