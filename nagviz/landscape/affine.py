@@ -146,7 +146,8 @@ def split(closed, params: int, axes: int, *, still=frozenset(), extra=0, linear=
     moving = [i for n, i in enumerate(program.inputs[:params]) if n not in still]
     kinds = _kinds(program, moving, program.inputs[last:], linear=linear, pure=not closed.effects)
     later, held = _cut(program, kinds, axes + 1)
-    before = _leading_to(program, kinds, held)
+    # All of them: what is done again at every point may be needed here too, and the compiler drops the rest.
+    before = [equation for equation in program.equations if not _is_general(equation, kinds)]
     names = list(program.constants)
 
     def prepare(constants, origin, along, data):
@@ -269,16 +270,6 @@ def _cut(program: Program, kinds: Sequence[int], parts: int) -> tuple[list[Equat
             needed.update(i for i in equation.inputs if not isinstance(i, Literal))
     made = {output for equation in later for output in equation.outputs}
     return later[::-1], sorted(i for i in needed - made if kinds[i] != GENERAL)
-
-
-def _leading_to(program: Program, kinds: Sequence[int], held: Sequence[int]) -> list[Equation]:
-    """The equations that what is held is worked out by, in order; a point may do some of them again."""
-    needed, before = set(held), []
-    for equation in reversed(program.equations):
-        if not _is_general(equation, kinds) and needed.intersection(equation.outputs):
-            before.append(equation)
-            needed.update(i for i in equation.inputs if not isinstance(i, Literal))
-    return before[::-1]
 
 
 def _is_general(equation: Equation, kinds: Sequence[int]) -> bool:
