@@ -112,3 +112,29 @@ def test_the_same_input_is_the_same_bytes_whatever_the_callers_settings(kind):
 def test_no_panels_are_refused():
     with pytest.raises(ValueError, match="panels is empty"):
         curves({})
+
+
+def test_restarts_are_ticks_on_their_curve():
+    steps = np.arange(0, 100, 10)
+    values = 0.9**steps
+    figure = curves({"gap": {"NAG": (steps, values, [30, 70]), "SGD": (steps, values, [])}})
+    ticks = [line for line in figure.axes[0].lines if line.get_marker() == "|"]
+    np.testing.assert_allclose(ticks[0].get_xydata(), [[30, 0.9**30], [70, 0.9**70]])
+    assert len(ticks[1].get_xydata()) == 0
+    names = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    assert "restart" in names
+
+
+def test_steps_are_logarithmic_where_curves_differ_in_length_by_more_than_four():
+    def panel(*lengths):
+        series = {f"curve {n}": (np.arange(n + 1), np.full(n + 1, 0.5)) for n in lengths}
+        return curves({"loss": series}).axes[0]
+
+    assert panel(100, 400).get_xscale() == "linear"
+    assert panel(100, 401).get_xscale() == "log"
+
+
+def test_a_dollar_in_a_name_is_a_dollar():
+    figure = curves({"$a_b": {"$x$ and $": (np.arange(3), np.ones(3)), "NAG": (np.arange(3), np.ones(3))}})
+    figure.savefig(io.BytesIO(), format="png")
+    assert figure.legends[0].get_texts()[0].get_text() == "$x$ and $"
