@@ -6,6 +6,7 @@ What a command needs is imported when it runs, so that `nagviz --help` answers a
 """
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -131,6 +132,60 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _odd(text: str) -> int:
+    if not text.isdecimal() or int(text) < 3 or int(text) % 2 == 0:
+        raise argparse.ArgumentTypeError(f"must be an odd number of at least 3, got {text}")
+    return int(text)
+
+
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a positive number, got {text}")
+    return number
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 2^32 - 1, got {text}")
+    return int(text)
+
+
+def _declare_slice(words: argparse.ArgumentParser) -> None:
+    words.add_argument("folder", type=Path, metavar="RUN", help="the folder of a finished run")
+    words.add_argument(
+        "--plane",
+        choices=("pca", "random", "hessian", "points"),
+        default="pca",
+        help="principal components of the paths (default), filter-normalised random directions, eigenvectors of the "
+        "largest curvatures, or through the ends of three paths",
+    )
+    words.add_argument("--grid", type=_odd, default=51, metavar="N", help="points on each side, odd (default: 51)")
+    words.add_argument("--problem", metavar="NAME", help="which of the run's problems (default: the last)")
+    words.add_argument(
+        "--around", metavar="NAME", help="the optimizer at whose end the plane stands (default: the first)"
+    )
+    words.add_argument("--range", type=_positive, dest="reach", metavar="R", help="from the origin to each side")
+    words.add_argument("--seed", type=_seed, default=0, help="of random directions (default: 0)")
+    words.add_argument("--overwrite", action="store_true", help="begin anew where tiles of another cut stand")
+
+
+def _slice(args: argparse.Namespace) -> int:
+    from nagviz.experiment.config import ConfigError
+    from nagviz.experiment.cutting import Request, cut_run
+    from nagviz.experiment.report import Refusal
+
+    request = Request(args.plane, args.grid, args.problem, args.around, args.reach, args.seed)
+    try:
+        cut_run(args.folder, request, overwrite=args.overwrite)
+    except (ConfigError, Refusal) as error:
+        return _refused(error)
+    return 0
+
+
 COMMANDS = {
     "run": Command(
         "train, slice and draw what a TOML file describes",
@@ -138,5 +193,12 @@ COMMANDS = {
         "nagviz run experiments/digits.toml --set optimizers.0.momentum=0.99",
         _declare_run,
         _run,
+    ),
+    "slice": Command(
+        "cut a finished run by a plane of your choice",
+        "Cut the loss of a finished run by a plane, draw it, and say what it hides.",
+        "nagviz slice runs/digits --plane random --grid 101",
+        _declare_slice,
+        _slice,
     ),
 }

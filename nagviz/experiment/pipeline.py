@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,26 +21,10 @@ from scipy.interpolate import RegularGridInterpolator
 from nagviz import figures, landscape
 from nagviz.experiment import config as configs
 from nagviz.experiment import report
-from nagviz.experiment.choices import DATA, FUNCTIONS, MEMBERS, MODELS, Known, Rival, make_rival
-from nagviz.experiment.data import breast_cancer
+from nagviz.experiment.choices import MEMBERS, Known, Rival, make_rival
+from nagviz.experiment.problems import Problem, cut, make_problems, window
 from nagviz.experiment.report import Refusal
-from nagviz.experiment.training import Batches, train
-
-
-class Problem(NamedTuple):
-    """What the optimizers race on."""
-
-    name: str
-    start: Any  # parameters, shared by all
-    loss: Callable[..., jax.Array]
-    batches: Batches | None
-    steps: int
-    rivals: tuple[Rival, ...]
-    measures: dict[str, Callable[[Any], jax.Array]]  # of parameters; the one to draw comes first
-    cut: Callable[[Sequence[landscape.Trajectory], Callable], tuple[landscape.Plane, landscape.Slice] | None]
-    sliced: str = "loss"  # which measure the slice shows
-    tolerance: float | None = None  # of the first measure, at which a path is complete
-    x64: bool = False  # whether it is worked on in float64
+from nagviz.experiment.training import train
 
 
 class Outcome(NamedTuple):
@@ -53,10 +36,6 @@ class Outcome(NamedTuple):
     seconds: float  # of training, without compilation
     diverged: int | None  # the step at which the loss was no longer finite
     restarts: np.ndarray  # steps of the snapshots at which the velocity was seen to be forgotten
-
-
-def _precision(problem: Problem) -> AbstractContextManager:
-    return jax.enable_x64(True) if problem.x64 else nullcontext()
 
 
 def run(config: configs.Config, folder: Path, *, resume: bool = False, overwrite: bool = False) -> None:
@@ -71,154 +50,19 @@ def run(config: configs.Config, folder: Path, *, resume: bool = False, overwrite
     Raises:
         Refusal: the config does not fit the data, or the folder is not free; nothing was written.
     """
-    problems = _problems(config)
+    problems = make_problems(config)
     report.start_folder(folder, configs.dump(config), resume=resume, overwrite=overwrite)
     work = sum(p.steps * len(p.rivals) for p in problems)
     with report.progress(work + len(problems) * config.slice.grid) as advance:
         races = []
         for number, problem in enumerate(problems):
             files = [folder / "paths" / f"{number}-{i}.zarr" for i in range(len(problem.rivals))]
-            with _precision(problem):
+            with problem.precision():
                 races.append(_race(problem, config.every, files, advance))
-        panels = _panels(problems, races, folder / "slices", advance)
+        panels = _panels(problems, races, config.slice.grid, folder / "slices", advance)
     _write(folder, problems, races, panels)
     if config.family is not None:
         _write_family(folder, config)
-
-
-def _problems(config: configs.Config) -> list[Problem]:
-    on_data = [_classification(config)] if isinstance(config, configs.DataRun) else []
-    return [*(_function(config, function) for function in config.functions), *on_data]
-
-
-def _rivals(config: configs.Config, learning_rates: dict[str, float], curvature=None, condition_number=None):
-    """The optimizers, with what the problem knows; a rate of its own goes before theirs, and theirs before 1/L."""
-    rivals = []
-    for i, table in enumerate(config.optimizers):
-        rate = learning_rates.get(table.name, table.learning_rate)
-        try:
-            rivals.append(make_rival(table, Known(1 / curvature if rate is None else rate, condition_number)))
-        except ValueError as error:
-            raise Refusal(f"optimizers.{i}: {error}") from None
-    return tuple(rivals)
-
-
-def _classification(config: configs.DataRun) -> Problem:
-    try:
-        samples = DATA[config.data.kind](config.data, config.seed)
-    except ValueError as error:  # a share so small or large that a class is missing from a part
-        raise Refusal(f"data.test_fraction: {error}") from None
-    count, features = samples.train.inputs.shape
-    if config.training.batch_size > count:
-        raise Refusal(
-            f"training.batch_size: must be at most the {count} training samples, got {config.training.batch_size}"
-        )
-    model = MODELS[config.model.kind](config.model, (features, samples.classes), config.seed)
-    trained, tested = jax.device_put((samples.train, samples.test))
-
-    def loss(params, batch):
-        logits = model.apply(params, batch.inputs)
-        return optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels).mean()
-
-    def accuracy(params):
-        return (model.apply(params, tested.inputs).argmax(-1) == tested.labels).mean()
-
-    quantity = f"train cross entropy, {count:,} samples"
-    return Problem(
-        name=config.data.kind,
-        start=model.params,
-        loss=loss,
-        batches=Batches(trained, config.training.batch_size, config.seed),
-        steps=config.steps,
-        rivals=_rivals(config, {}),
-        measures={"train loss": partial(loss, batch=trained), "test accuracy": accuracy},
-        sliced="train loss",
-        cut=partial(_cut_through_paths, loss, [trained], config.slice.grid, config.slice.margin, quantity),
-    )
-
-
-# Given, not measured: a run gives the same numbers every time, and no clock has a say in them.
-_EFFORT = landscape.Effort(samples=2048, points=64, way="map", linear=True)
-
-
-def _cut_through_paths(loss, batches, grid, margin, quantity, paths, advance):
-    try:
-        plane = landscape.pca_plane(*paths)
-    except ValueError:  # one snapshot, or all on a line
-        return None
-    seen = np.concatenate([landscape.project(plane, path).coordinates for path in paths])
-    x, y = (np.linspace(*ends, grid) for ends in _ranges(seen, margin))
-    cut = landscape.evaluate(loss, plane, x, y, batches=batches, quantity=quantity, report=advance, effort=_EFFORT)
-    return plane, cut
-
-
-def _ranges(points: np.ndarray, margin: float) -> list[tuple[float, float]]:
-    """Ends of x and y that hold the points with a margin; no side under 0.6 of the other."""
-    low, high = points.min(0), points.max(0)
-    halves = (high - low) * (0.5 + margin)
-    halves = np.maximum(halves, 0.6 * halves.max())
-    middle = (low + high) / 2
-    return list(zip((middle - halves).tolist(), (middle + halves).tolist(), strict=True))
-
-
-def _function(config: configs.FunctionRun, entry: configs.Function) -> Problem:
-    return (_convex if isinstance(entry, configs.Logistic) else _planar)(config, entry)
-
-
-def _planar(config: configs.FunctionRun, entry: configs.PlanarFunction) -> Problem:
-    surface = FUNCTIONS[entry.kind](entry)
-    minima = jnp.asarray(surface.minima)
-    axes = jnp.eye(2)
-    plane = landscape.Plane(jnp.zeros(2), (axes[0], axes[1]), ("x", "y"))
-
-    def distance(params):
-        return jnp.linalg.norm(minima - params, axis=1).min()
-
-    def cut(paths, advance):
-        del paths
-        x, y = (np.linspace(*ends, config.slice.grid) for ends in (entry.x, entry.y))
-        return plane, landscape.evaluate(
-            surface.function, plane, x, y, quantity="f(x, y)", report=advance, effort=_EFFORT
-        )
-
-    return Problem(
-        name=entry.name,
-        start=jnp.asarray(entry.start, jnp.float32),
-        loss=surface.function,
-        batches=None,
-        steps=entry.steps or config.steps,
-        rivals=_rivals(config, entry.learning_rates, surface.curvature, surface.condition_number),
-        measures={"loss": surface.function, "distance to minimum": distance},
-        cut=cut,
-    )
-
-
-def _convex(config: configs.FunctionRun, entry: configs.Logistic) -> Problem:
-    """In float64, since its lowest value is approached to ten digits."""
-    with jax.enable_x64(True):
-        surface = FUNCTIONS[entry.kind](entry)
-        start, lowest = jnp.zeros(len(surface.minima[0])), surface.function(jnp.asarray(surface.minima[0]))
-        height = float(surface.function(start) - lowest)
-    floor, count = float(lowest), len(breast_cancer().labels)
-    return Problem(
-        name=entry.name,
-        start=start,
-        loss=surface.function,
-        batches=None,
-        steps=entry.steps or config.steps,
-        rivals=_rivals(config, entry.learning_rates, surface.curvature, surface.condition_number),
-        measures={"relative gap": lambda w: (surface.function(w) - floor) / height, "loss": surface.function},
-        cut=partial(
-            _cut_through_paths,
-            surface.function,
-            None,
-            config.slice.grid,
-            entry.margin,
-            f"logistic loss, {count} samples",
-        ),
-        tolerance=entry.tolerance,
-        x64=True,
-    )
 
 
 def _race(problem: Problem, every: int, files: Sequence[Path], advance) -> list[Outcome]:
@@ -308,7 +152,7 @@ def _finite(path: landscape.Trajectory) -> np.ndarray:
     return np.all(rows, axis=0)
 
 
-def _panels(problems, races, folder: Path, advance) -> dict[str, tuple]:
+def _panels(problems, races, grid: int, folder: Path, advance) -> dict[str, tuple]:
     """Slice and projected paths of every problem; only paths that stayed finite are cut through."""
     panels = {}
     for number, (problem, race) in enumerate(zip(problems, races, strict=True)):
@@ -316,16 +160,30 @@ def _panels(problems, races, folder: Path, advance) -> dict[str, tuple]:
         if not paths:
             print(f"{problem.name}: every optimizer diverged, there is no path to draw", file=sys.stderr)
             continue
-        with _precision(problem):
-            made = problem.cut(list(paths.values()), partial(_row_done, advance, f"{problem.name}: slice"))
-            if made is None:
+        with problem.precision():
+            plane = _plane(problem, list(paths.values()))
+            if plane is None:
                 print(f"{problem.name}: the paths do not span a plane, there is no landscape", file=sys.stderr)
                 continue
-            plane, cut = made
             seen = {name: landscape.project(plane, path) for name, path in paths.items()}
-        landscape.save_slice(folder / f"{number}.zarr", cut)
-        panels[problem.name] = (cut, seen)
+            ranges = problem.space[1] if problem.space else window(_points(seen), problem.margin)
+            made = cut(problem, plane, ranges, grid, report=partial(_row_done, advance, f"{problem.name}: slice"))
+        landscape.save_slice(folder / f"{number}.zarr", made)
+        panels[problem.name] = (made, seen)
     return panels
+
+
+def _plane(problem: Problem, paths: Sequence[landscape.Trajectory]) -> landscape.Plane | None:
+    if problem.space:
+        return problem.space[0]
+    try:
+        return landscape.pca_plane(*paths)
+    except ValueError:  # one snapshot, or all on a line
+        return None
+
+
+def _points(seen) -> np.ndarray:
+    return np.concatenate([path.coordinates for path in seen.values()])
 
 
 def _row_done(advance, task: str, done: int, total: int) -> None:
@@ -412,13 +270,13 @@ def _lost(problems, races) -> str | None:
     return "; ".join(lost) or None
 
 
-def _hidden(problem: Problem, race, cut: landscape.Slice, seen) -> str | None:
+def _hidden(problem: Problem, race, made: landscape.Slice, seen) -> str | None:
     """By what factors the slice is off under the ends of the paths, where the plane hides over a twentieth."""
-    read = RegularGridInterpolator((cut.y, cut.x), cut.values, bounds_error=False)
+    read = RegularGridInterpolator((made.y, made.x), made.values, bounds_error=False)
     factors = {}
     for outcome in race:
         path = seen.get(outcome.rival)
-        if path is not None and path.residual[-1] > 1e-6 * np.ptp(cut.x):
+        if path is not None and path.residual[-1] > 1e-6 * np.ptp(made.x):
             true = float(outcome.measures[problem.sliced][-1])
             factors[outcome.rival] = read(path.coordinates[-1][::-1]).item() / true
     off = {name: f for name, f in factors.items() if f > 0 and abs(math.log(f)) > math.log(1.05)}

@@ -30,7 +30,10 @@ OUTPUTS = (  # what `start_folder` may delete when it is told to overwrite: noth
     "family.pdf",
     "results.csv",
     "results.md",
+    "slice-*.png",
+    "slice-*.pdf",
     "slices/*.zarr",
+    "slices/*.tiles",
     "paths/*.zarr",
 )
 

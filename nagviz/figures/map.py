@@ -7,10 +7,10 @@ With step weight 1 and learning rate 1/L, a quadratic mode of curvature lambda =
 and the error falls each step by the larger root's modulus, at worst over the curvatures q in [1/k, 1]. Another step
 weight alpha is the same method at step weight 1, correction gamma/alpha and learning rate alpha h: it stands there.
 
->>> rate(np.array(9 / 11), np.array(0.0), 100).round(4)  # Nesterov's momentum for k = 100: 1 - 1/sqrt k
-array(0.9)
->>> rate(np.array(0.0), np.array(0.0), 100).round(4)  # gradient descent: 1 - 1/k
-array(0.99)
+>>> print(rate(np.array(9 / 11), np.array(0.0), 100).round(4))  # Nesterov's momentum for k = 100: 1 - 1/sqrt k
+0.9
+>>> print(rate(np.array(0.0), np.array(0.0), 100).round(4))  # gradient descent: 1 - 1/k
+0.99
 """
 
 from collections.abc import Mapping

@@ -40,6 +40,7 @@ SHAPE = 0.85  # height to width of a landscape, unless its aspect is equal
 FLATTEST, TALLEST = 0.35, 1.5  # likewise, beyond which an equal aspect leaves paper at its sides
 OVERHANG = 0.1  # inches: by which a label may be longer than its axes are high
 NEGLIGIBLE = 0.01  # of the slice's width: a distance off the plane that no eye would see
+FAR = 0.5  # of the slice's width: a start that far off the plane does not rule the levels
 EQUAL = 2.0  # ratio of the ranges up to which small multiples keep an equal aspect
 
 
@@ -113,7 +114,7 @@ def _figure(
         figure = Figure(figsize=(width, width))
         rows = _subplots(figure, len(panels), columns, strip=any(map(_hides, panels)))
         places = [place for row in rows for place in row]
-        across = width / columns - 1.0  # inches, roughly: of an axes without its labels
+        across = width / columns - 1.2  # inches, roughly: of an axes without its labels
         grounds = [_draw_ground(ax, panel, across) for panel, (ax, _) in zip(panels, places, strict=True)]
         _draw_strips(panels, [strip for _, strip in places], table)
         names = {name: Line2D([], [], **style.curve(look)) for name, look in table.items()}
@@ -177,10 +178,16 @@ def _levels(panel: Panel) -> np.ndarray | None:
     x, y, values = (np.asarray(field, np.float64) for field in (panel.cut.x, panel.cut.y, panel.cut.values))
     if not np.isfinite(values).any():
         return None
-    firsts = [points(path)[0] for path in panel.paths.values()]
+    firsts = [points(path)[0] for path in panel.paths.values() if not _is_far(panel, path)]
     starts = [values[np.abs(y - b).argmin(), np.abs(x - a).argmin()] for a, b in firsts]
     finite = [start for start in starts if np.isfinite(start)]
     return loss_levels(values, start=max(finite, default=None))
+
+
+def _is_far(panel: Panel, path: Any) -> bool:
+    """Whether a path starts so far off the plane that the slice under it says nothing of it."""
+    residual = getattr(path, "residual", None)
+    return residual is not None and not residual[0] <= FAR * max(np.ptp(panel.cut.x), np.ptp(panel.cut.y))
 
 
 def _every(panel: Panel) -> int:

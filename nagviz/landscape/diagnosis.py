@@ -180,8 +180,8 @@ def _mismatch(under: np.ndarray, losses: Any) -> Finding:
 
 
 def _explained(path: Projection) -> Finding:
-    if not path.explained:
-        return Finding({}, "not known: project the path as one trajectory")
+    if not path.explained or len(path.coordinates) < 2:
+        return Finding({}, "not known: give the path as one trajectory of several points")
     scale = np.nanmax(np.abs(path.coordinates), initial=0)
     ends = bool(np.all(np.abs(path.coordinates[-1]) <= 1e-6 * scale))
     origin = "from its end" if ends else "about its mean"

@@ -208,7 +208,8 @@ IN_FUNCTIONS = [
     (
         "y = [-1, 3]",
         "y = [3, 3.0]",
-        "9: functions.0.y: must increase from its first number to its second, got [3, 3.0]",
+        "9: functions.0.y: must increase from its first number to its second, by more than float32 rounds, "
+        "got [3, 3.0]",
     ),
     ("steps = 100", "steps = 101", "10: functions.0.steps: must be a multiple of every = 5, got 101"),
     ("= 2e-3", "= 0", '11: functions.0.learning_rates."heavy ball": must be greater than 0, got 0'),

@@ -169,7 +169,7 @@ def test_functions_of_two_parameters_are_raced_on_the_whole_space(tmp_path, caps
     folder = tmp_path / "run"
     assert run(folder, "steps=20", "functions.2.steps=20", "slice.grid=5", experiment="rosenbrock") == 0
     rows = results(folder)
-    assert {row["function"] for row in rows} == {"rosenbrock", "beale", "quadratic", "rastrigin"}
+    assert {row["problem"] for row in rows} == {"rosenbrock", "beale", "quadratic", "rastrigin"}
     assert len(rows) == 20
     cut = load_slice(folder / "slices" / "0.zarr")
     x, y = np.meshgrid(cut.x, cut.y)

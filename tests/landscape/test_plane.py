@@ -72,7 +72,7 @@ def test_complex_parameters_are_pairs_of_real_ones():
 def test_leaves_larger_than_a_block_are_summed_whole(monkeypatch):
     plane, points = random_plane(3), tree(np.arange(6.0))
     whole = nv.project(plane, points)
-    monkeypatch.setattr("nagviz.landscape.parameters._BLOCK", 1)
+    monkeypatch.setattr("nagviz.landscape.parameters.BLOCK", 1)
     np.testing.assert_allclose(nv.project(plane, points).coordinates, whole.coordinates, rtol=1e-12)
 
 

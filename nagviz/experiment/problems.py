@@ -1,0 +1,176 @@
+"""What the optimizers of a run race on: a loss, a start, what is measured, and where it is cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from nagviz import landscape
+from nagviz.experiment import config as configs
+from nagviz.experiment.choices import DATA, FUNCTIONS, MODELS, Known, Rival, make_rival
+from nagviz.experiment.data import breast_cancer
+from nagviz.experiment.report import Refusal
+from nagviz.experiment.training import Batches
+
+
+class Problem(NamedTuple):
+    """What the optimizers race on."""
+
+    name: str
+    start: Any  # parameters, shared by all
+    loss: Callable[..., jax.Array]
+    batches: Batches | None
+    steps: int
+    rivals: tuple[Rival, ...]
+    measures: dict[str, Callable[[Any], jax.Array]]  # of parameters; the one to draw comes first
+    quantity: str  # the loss on a slice, for a colour bar
+    sliced: str = "loss"  # which measure that is
+    margin: float = 0.2  # around the paths on a slice, as a share of their extent
+    space: tuple[landscape.Plane, list[tuple[float, float]]] | None = None  # the whole of it, and what to show of it
+    tolerance: float | None = None  # of the first measure, at which a path is complete
+    x64: bool = False  # whether it is worked on in float64
+
+    def precision(self) -> AbstractContextManager:
+        """In which to work on it."""
+        return jax.enable_x64(True) if self.x64 else nullcontext()
+
+    @property
+    def data(self) -> list[Any] | None:
+        """All samples as one batch, for what is worked out over them."""
+        return None if self.batches is None else [self.batches.samples]
+
+
+def make_problems(config: configs.Config) -> list[Problem]:
+    """The problems of a run.
+
+    Raises:
+        Refusal: the config does not fit the data, or a method what is known of a problem.
+    """
+    on_data = [_classification(config)] if isinstance(config, configs.DataRun) else []
+    functions = (_convex if isinstance(f, configs.Logistic) else _planar for f in config.functions)
+    return [*(make(config, f) for make, f in zip(functions, config.functions, strict=True)), *on_data]
+
+
+def _rivals(config: configs.Config, learning_rates: dict[str, float], curvature=None, condition_number=None):
+    """The optimizers, with what the problem knows; a rate of its own goes before theirs, and theirs before 1/L."""
+    rivals = []
+    for i, table in enumerate(config.optimizers):
+        rate = learning_rates.get(table.name, table.learning_rate)
+        try:
+            rivals.append(make_rival(table, Known(1 / curvature if rate is None else rate, condition_number)))
+        except ValueError as error:
+            raise Refusal(f"optimizers.{i}: {error}") from None
+    return tuple(rivals)
+
+
+def _classification(config: configs.DataRun) -> Problem:
+    try:
+        samples = DATA[config.data.kind](config.data, config.seed)
+    except ValueError as error:  # a share so small or large that a class is missing from a part
+        raise Refusal(f"data.test_fraction: {error}") from None
+    count, features = samples.train.inputs.shape
+    if config.training.batch_size > count:
+        raise Refusal(
+            f"training.batch_size: must be at most the {count} training samples, got {config.training.batch_size}"
+        )
+    model = MODELS[config.model.kind](config.model, (features, samples.classes), config.seed)
+    trained, tested = jax.device_put((samples.train, samples.test))
+
+    def loss(params, batch):
+        logits = model.apply(params, batch.inputs)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels).mean()
+
+    def accuracy(params):
+        return (model.apply(params, tested.inputs).argmax(-1) == tested.labels).mean()
+
+    return Problem(
+        name=config.data.kind,
+        start=model.params,
+        loss=loss,
+        batches=Batches(trained, config.training.batch_size, config.seed),
+        steps=config.steps,
+        rivals=_rivals(config, {}),
+        measures={"train loss": partial(loss, batch=trained), "test accuracy": accuracy},
+        quantity=f"train cross entropy, {count:,} samples",
+        sliced="train loss",
+        margin=config.slice.margin,
+    )
+
+
+def _planar(config: configs.FunctionRun, entry: configs.PlanarFunction) -> Problem:
+    surface = FUNCTIONS[entry.kind](entry)
+    minima = jnp.asarray(surface.minima)
+    axes = jnp.eye(2)
+
+    def distance(params):
+        return jnp.linalg.norm(minima - params, axis=1).min()
+
+    return Problem(
+        name=entry.name,
+        start=jnp.asarray(entry.start, jnp.float32),
+        loss=surface.function,
+        batches=None,
+        steps=entry.steps or config.steps,
+        rivals=_rivals(config, entry.learning_rates, surface.curvature, surface.condition_number),
+        measures={"loss": surface.function, "distance to minimum": distance},
+        quantity="f(x, y)",
+        space=(landscape.Plane(jnp.zeros(2), (axes[0], axes[1]), ("x", "y")), [entry.x, entry.y]),
+    )
+
+
+def _convex(config: configs.FunctionRun, entry: configs.Logistic) -> Problem:
+    """In float64, since its lowest value is approached to ten digits."""
+    with jax.enable_x64(True):
+        surface = FUNCTIONS[entry.kind](entry)
+        start, lowest = jnp.zeros(len(surface.minima[0])), surface.function(jnp.asarray(surface.minima[0]))
+        height = float(surface.function(start) - lowest)
+    floor = float(lowest)
+    return Problem(
+        name=entry.name,
+        start=start,
+        loss=surface.function,
+        batches=None,
+        steps=entry.steps or config.steps,
+        rivals=_rivals(config, entry.learning_rates, surface.curvature, surface.condition_number),
+        measures={"relative gap": lambda w: (surface.function(w) - floor) / height, "loss": surface.function},
+        quantity=f"logistic loss, {len(breast_cancer().labels)} samples",
+        margin=entry.margin,
+        tolerance=entry.tolerance,
+        x64=True,
+    )
+
+
+# Given, not measured: the same slice comes out every time, and no clock has a say in it.
+_EFFORT = landscape.Effort(samples=2048, points=64, way="map", linear=True)
+
+
+def cut(problem: Problem, plane: landscape.Plane, ranges, grid: int, **options: Any) -> landscape.Slice:
+    """The problem's loss on a plane.
+
+    Args:
+        problem: what is evaluated.
+        plane: where.
+        ranges: the ends of x and y.
+        grid: points on each side.
+        options: further ones of `evaluate`, such as `report` and `store`.
+    """
+    x, y = (np.linspace(*ends, grid) for ends in ranges)
+    return landscape.evaluate(
+        problem.loss, plane, x, y, batches=problem.data, quantity=problem.quantity, effort=_EFFORT, **options
+    )
+
+
+def window(points: np.ndarray, margin: float) -> list[tuple[float, float]]:
+    """Ends of x and y that hold the points with a margin; no side under 0.6 of the other, none of no length."""
+    low, high = points.min(0), points.max(0)
+    halves = (high - low) * (0.5 + margin)
+    halves = np.maximum(halves, 0.6 * halves.max() or 1.0)
+    middle = (low + high) / 2
+    return list(zip((middle - halves).tolist(), (middle + halves).tolist(), strict=True))
