@@ -310,14 +310,13 @@ def test_restarts_and_schedules_let_tracers_through():
     def run(number, whole):
         momenta = (
             nv.from_condition_number(number),
-            *(
-                nv.nag(0.1, schedule).init(jnp.zeros(()))[-1].coefficient_states
-                for schedule in (nv.friction(number), nv.rational(number, number), nv.sutskever(number, number))
-            ),
+            nv.friction(number)(whole),
+            nv.rational(number, number)(whole),
+            nv.sutskever(number, number)(whole),
             nv.nesterov_2004(number, number)(0),
         )
-        rules = nv.speed_restart(whole), nv.periodic_restart(whole)
-        return momenta, [nv.nag(0.1, restart=rule).update(number, nv.nag(0.1).init(number))[0] for rule in rules]
+        optimizers = [nv.nag(LR, restart=rule(whole)) for rule in (nv.speed_restart, nv.periodic_restart)]
+        return momenta, [optimizer.update(number, optimizer.init(number))[0] for optimizer in optimizers]
 
     jax.eval_shape(run, jnp.asarray(0.5), jnp.asarray(0))
 
