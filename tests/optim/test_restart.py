@@ -273,6 +273,16 @@ def test_the_function_rule_asks_for_the_value():
         optimizer.update(params, optimizer.init(params), params)
 
 
+def test_the_function_rule_fires_at_the_least_rise_and_not_without_one():
+    optimizer = nv.nag(0.1, restart=nv.function_restart())
+    state = optimizer.init(jnp.zeros(()))
+    counts = []
+    for value in (2.0, 2.0, np.nextafter(2.0, 3.0), 1.0, 1.0, np.inf, np.nan):
+        _, state = optimizer.update(jnp.ones(()), state, value=jnp.asarray(value))
+        counts.append(int(nv.restarts(state)))
+    assert counts == [0, 0, 1, 1, 1, 2, 2]
+
+
 def test_a_momentum_scheduled_by_inject_hyperparams_is_not_reset():
     """As documented: the wrapper counts for itself. The method's own schedule is reset."""
     make = partial(nv.nag, restart=nv.periodic_restart(4))
