@@ -398,18 +398,22 @@ def item(
         largest = float(jnp.finfo(jnp.result_type(A, float)).max) ** 0.5
         return least(((1 + q) * A + 2 * cross(A)) / (1 - q) ** 2, largest)
 
-    def b(A):
-        return A / ((1 - q) * (((1 + q) * A + 2 * cross(A)) / (1 - q) ** 2))
+    # 1 - b and b / (1 - b), multiplied out: b nears 1 as k grows, and 1 - b would keep few digits of a float32.
+    def rest(A):
+        return 2 * (q * A + cross(A)) / ((1 + q) * A + 2 * cross(A))
+
+    def odds(A):
+        return (1 - q) * A / (2 * (q * A + cross(A)))
 
     def mu(scalars):
         (A,) = scalars
         D = cross(A) / (1 + q + q * A)
-        return (1 - b(following(A))) * (1 - q * D) * b(A) / (1 - b(A))
+        return rest(following(A)) * (1 - q * D) * odds(A)
 
     def gamma(scalars):
         (A,) = scalars
         D = cross(A) / (1 + q + q * A)
-        return (1 - b(following(A))) * (D - 1) - mu(scalars)
+        return rest(following(A)) * (D - 1) - mu(scalars)
 
     def advance(scalars):
         return (following(*scalars),)
@@ -418,7 +422,7 @@ def item(
         learning_rate,
         Recurrence((0.0,), advance, mu),
         correction=Recurrence((0.0,), advance, gamma),
-        evaluation=Recurrence((0.0,), advance, lambda s: b(*s) / (1 - b(*s))),
+        evaluation=Recurrence((0.0,), advance, lambda s: odds(*s)),
         restart=restart,
         accumulator_dtype=accumulator_dtype,
     )

@@ -9,6 +9,7 @@ The gradient is that of no quadratic, with a forcing that never dies away: every
 """
 
 import math
+from contextlib import contextmanager
 from decimal import Decimal, localcontext
 from itertools import islice, pairwise
 
@@ -233,22 +234,23 @@ def taylor_drori(k, steps):
     """ITEM: b_t and D_t in 60 digits and without a largest number, then three sequences."""
     with localcontext(prec=60, Emax=10**9):
         q, A = 1 / Decimal(k), Decimal(0)
-        table = []
+        exact = []
         for _ in range(steps + 1):
             after = ((1 + q) * A + 2 * (1 + ((1 + A) * (1 + q * A)).sqrt())) / (1 - q) ** 2
             delta = ((1 - q) ** 2 * after - (1 + q) * A) / (2 * (1 + q + q * A))
-            table.append((float(A / ((1 - q) * after)), float(delta), A))
+            exact.append((A / ((1 - q) * after), delta, A))
             A = after
+        table = [(float(b), float(delta)) for b, delta, _ in exact]
 
     def form(y, pull):
         z, q = y, 1 / k
-        for (_, delta, _), (b, _, _) in pairwise(table):
+        for (_, delta), (b, _) in pairwise(table):
             d = pull(y)
             x, z = y + d, (1 - q * delta) * z + q * delta * y + delta * d
             y = (1 - b) * z + b * x
             yield y, x, z, y - x
 
-    form.table = table
+    form.exact = exact
     return form
 
 
@@ -426,7 +428,7 @@ def test_methods_with_two_rates(optimizer, form):
 def test_item_goes_on_where_its_scalar_overflows():
     """k = 4 multiplies A by 4 a step: past float64's largest number after 512 steps. Then it is triple momentum."""
     form = taylor_drori(4.0, 900)
-    assert form.table[512][2] > Decimal("1e308")
+    assert form.exact[512][2] > Decimal("1e308")
     points = ours(nv.item(0.02, 4.0), 900)
     assert_same(points, reference(form, constant(0.02), 900))
     # The coefficients themselves, at their limit: with unit steps from rest they can be read off.
@@ -444,14 +446,41 @@ def test_item_goes_on_where_its_scalar_overflows():
 @pytest.mark.parametrize("k", [1.5, 4.0, 1e4])
 def test_item_goes_on_in_single_precision(k):
     """Where A overflows float32 (after 17 steps at k = 1.5, 64 at 4): no infinity, no NaN, the same path to 1e-5."""
-    jax.config.update("jax_enable_x64", False)
-    try:
+    with single_precision():
         points = ours_in_float32(nv.item(0.02, k), 300)
-    finally:
-        jax.config.update("jax_enable_x64", True)
     expected = reference(taylor_drori(k, 300), constant(0.02), 300)
     assert np.max(np.abs(points[:, 0] - expected[:, 0])) < 2e-5 * np.max(np.abs(expected[:, 0]))
     assert np.max(np.abs(points[:, 1] - expected[:, 2])) < 2e-5 * np.max(np.abs(expected[:, 2]))
+
+
+@contextmanager
+def single_precision():
+    jax.config.update("jax_enable_x64", False)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", True)
+
+
+@pytest.mark.parametrize("k", [1e2, 1e4, 1e6])
+def test_item_keeps_its_friction_in_single_precision(k):
+    """1 - mu goes as 1/sqrt k: right to what the rounding of mu leaves of it, at every age."""
+    with localcontext(prec=60, Emax=10**9):
+        q, friction = 1 / Decimal(k), []
+        for (b, delta, _), (after, _, _) in pairwise(taylor_drori(k, 2000).exact):
+            friction.append(float(1 - (1 - after) * (1 - q * delta) * b / (1 - b)))
+
+    with single_precision():
+        optimizer = nv.item(1.0, k)
+        rest, unit = jnp.zeros(()), jnp.ones(())
+
+        def step(state, _):
+            """The next state, and what is left of a displacement of 1 without a gradient."""
+            nudged = state[0], state[1]._replace(displacement=unit)
+            return optimizer.update(rest, state)[1], optimizer.update(rest, nudged)[1][1].displacement
+
+        mu = np.array(jax.jit(lambda: jax.lax.scan(step, optimizer.init(rest), length=2000)[1])(), np.float64)
+    np.testing.assert_allclose(1 - mu, friction, rtol=3e-7 * math.sqrt(k))
 
 
 def ours_in_float32(optimizer, steps):
