@@ -9,6 +9,7 @@ Prints the median time of a step (update and apply_updates, jitted, buffers dona
 import argparse
 import statistics
 import time
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,15 +39,28 @@ OPTIMIZERS = {
 }
 
 
-def compile_step(optimizer, params):
-    """The compiled step, params and state donated, and its state."""
+class Compiled(NamedTuple):
+    """A step with params and state donated, and what makes its first state."""
 
+    step: Any
+    init: Any
+
+
+def compiled(optimizer, leaves, size):
     def step(params, state, gradient):
         updates, state = optimizer.update(gradient, state, params)
         return optax.apply_updates(params, updates), state
 
-    state = jax.jit(optimizer.init)(params)
-    return jax.jit(step, donate_argnums=(0, 1)).lower(params, state, params).compile(), state
+    params = [jax.ShapeDtypeStruct((size,), jnp.float32)] * leaves
+    state = jax.eval_shape(optimizer.init, params)
+    return Compiled(
+        jax.jit(step, donate_argnums=(0, 1)).lower(params, state, params).compile(), jax.jit(optimizer.init)
+    )
+
+
+def start(made, leaves, size):
+    params = [jnp.ones((size,)) for _ in range(leaves)]
+    return params, made.init(params)
 
 
 def seconds(step, params, state, gradient, repeats):
@@ -60,20 +74,22 @@ def seconds(step, params, state, gradient, repeats):
 
 
 def measure(make, leaves, size, pairs, repeats):
-    """Seconds of a step of an optimizer and of the reference, in turn, and the optimizer's temporary bytes."""
-    gradient = [jnp.full((size,), 1e-3) for _ in range(leaves)]
-    runs = []
-    for optimizer in (make(), OPTIMIZERS[REFERENCE]()):
-        params = [jnp.ones((size,)) for _ in range(leaves)]
-        step, state = compile_step(optimizer, params)
-        runs.append([step, params, state])
-    taken = []
-    for pair in range(pairs + 1):
-        times = [0.0, 0.0]
-        for i in (0, 1) if pair % 2 else (1, 0):  # whoever goes first finds the caches otherwise
-            times[i], runs[i][1], runs[i][2] = seconds(*runs[i], gradient, repeats)
-        taken.append(times)
-    return taken[1:], runs[0][0].memory_analysis().temp_size_in_bytes  # the first is a warm-up
+    """Seconds of a step of an optimizer and of the reference, in turn, and the optimizer's temporary bytes.
+
+    Whoever's buffers are made first, and whoever goes first, finds the memory otherwise: both take turns in both.
+    """
+    made = compiled(make(), leaves, size), compiled(OPTIMIZERS[REFERENCE](), leaves, size)
+    gradient, taken = [jnp.full((size,), 1e-3) for _ in range(leaves)], []
+    for order in ((0, 1), (1, 0)):
+        runs = {i: [made[i], *start(made[i], leaves, size)] for i in order}
+        for pair in range(pairs // 2 + 1):
+            times = [0.0, 0.0]
+            for i in (0, 1) if pair % 2 else (1, 0):
+                times[i], runs[i][1], runs[i][2] = seconds(runs[i][0].step, *runs[i][1:], gradient, repeats)
+            if pair:  # the first is a warm-up
+                taken.append(times)
+        del runs
+    return taken, made[0].step.memory_analysis().temp_size_in_bytes
 
 
 def main():
