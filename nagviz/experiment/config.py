@@ -529,7 +529,11 @@ def dump(config: Config) -> str:
     import tomli_w
 
     question = f"# {config.question}\n" if config.question else ""
-    return question + tomli_w.dumps(config.model_dump(mode="json", exclude={"question"}, exclude_none=True))
+    document = config.model_dump(mode="json", exclude={"question"}, exclude_none=True)
+    for table in document["optimizers"]:
+        if "schedule" in table:
+            del table["momentum"]  # in whose place it stands
+    return question + tomli_w.dumps(document)
 
 
 # The file.

@@ -92,17 +92,20 @@ def cut_run(folder: Path, request: Request, *, overwrite: bool = False) -> None:
     number = _chosen([problem.name for problem in problems], request.problem, "problem", len(problems) - 1)
     problem, name = problems[number], f"{number}-{request.plane}"
     tiles = folder / "slices" / f"{name}.tiles"
-    if overwrite:
-        shutil.rmtree(tiles, ignore_errors=True)
     with problem.precision():
-        paths = _paths(folder / "paths", number, problem)
+        paths = _paths(folder, number, problem)
         around = list(paths)[_chosen(list(paths), request.around, "around", 0)]
         try:
             plane, shown = PLANES[request.plane](problem, paths, around, request.seed)
             seen = {name: landscape.project(plane, path) for name, path in shown.items()}
+        except ValueError as error:
+            raise Refusal(f"--plane {request.plane}: {error}") from None
+        if overwrite and tiles.exists():
+            shutil.rmtree(tiles)
+        try:
             made = _evaluated(problem, request, plane, seen, tiles)
         except ValueError as error:
-            raise Refusal(f"--plane {request.plane}: {error} (--overwrite begins a cut anew)") from None
+            raise Refusal(f"{error} (--overwrite begins a cut anew)") from None
         landscape.save_slice(folder / "slices" / f"{name}.zarr", made)
         _tell(problem, made, shown, seen)
     _draw(folder, request.plane if len(problems) == 1 else f"{request.plane}-{number}", made, seen)
@@ -124,8 +127,7 @@ def _chosen(names: Sequence[str], asked: str | None, option: str, default: int) 
 
 def _paths(folder: Path, number: int, problem: Problem) -> Paths:
     paths = {}
-    for i, rival in enumerate(problem.rivals):
-        file = folder / f"{number}-{i}.zarr"
+    for rival, file in zip(problem.rivals, problem.files(folder, number), strict=True):
         try:
             path, facts = landscape.load_trajectory(file, problem.start)
         except (ValueError, OSError) as error:
@@ -133,7 +135,7 @@ def _paths(folder: Path, number: int, problem: Problem) -> Paths:
         if facts["diverged"] is None:
             paths[rival.name] = path
     if not paths:
-        raise Refusal(f"{folder.parent}: every optimizer diverged, there is no path to cut by")
+        raise Refusal(f"{folder}: every optimizer diverged, there is no path to cut by")
     return paths
 
 
@@ -142,13 +144,8 @@ def _evaluated(problem: Problem, request: Request, plane, seen, tiles: Path) -> 
     points = np.concatenate([path.coordinates for path in seen.values()])
     ranges = [(-reach, reach)] * 2 if reach else window(points, problem.margin)
     with report.progress(request.grid) as advance:
-        row = partial(_row_done, advance, f"{problem.name}: {request.plane} slice")
-        return cut(problem, plane, ranges, request.grid, store=tiles, report=row)
-
-
-def _row_done(advance, task: str, done: int, total: int) -> None:
-    del done, total
-    advance(task, 1)
+        rows = report.each_row(advance, f"{problem.name}: {request.plane} slice")
+        return cut(problem, plane, ranges, request.grid, store=tiles, report=rows)
 
 
 def _tell(problem: Problem, made: landscape.Slice, shown: Paths, seen) -> None:

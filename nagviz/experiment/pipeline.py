@@ -35,7 +35,8 @@ class Outcome(NamedTuple):
     measures: dict[str, np.ndarray]  # (snapshots,) each
     seconds: float  # of training, without compilation
     diverged: int | None  # the step at which the loss was no longer finite
-    restarts: np.ndarray  # steps of the snapshots at which the velocity was seen to be forgotten
+    restarts: int
+    marks: np.ndarray  # steps of the snapshots at which there were more restarts than before
 
 
 def run(config: configs.Config, folder: Path, *, resume: bool = False, overwrite: bool = False) -> None:
@@ -48,21 +49,22 @@ def run(config: configs.Config, folder: Path, *, resume: bool = False, overwrite
         overwrite: delete an earlier run there first.
 
     Raises:
-        Refusal: the config does not fit the data, or the folder is not free; nothing was written.
+        Refusal: the config does not fit the data, a method what is known of a problem, or the folder is not free;
+            nothing was written.
     """
-    problems = make_problems(config)
+    problems, methods = make_problems(config), _methods(config)
     report.start_folder(folder, configs.dump(config), resume=resume, overwrite=overwrite)
     work = sum(p.steps * len(p.rivals) for p in problems)
     with report.progress(work + len(problems) * config.slice.grid) as advance:
         races = []
         for number, problem in enumerate(problems):
-            files = [folder / "paths" / f"{number}-{i}.zarr" for i in range(len(problem.rivals))]
+            files = problem.files(folder, number)
             with problem.precision():
                 races.append(_race(problem, config.every, files, advance))
         panels = _panels(problems, races, config.slice.grid, folder / "slices", advance)
     _write(folder, problems, races, panels)
     if config.family is not None:
-        _write_family(folder, config)
+        _write_family(folder, methods, config.family.condition_number)
 
 
 def _race(problem: Problem, every: int, files: Sequence[Path], advance) -> list[Outcome]:
@@ -76,8 +78,10 @@ def _race(problem: Problem, every: int, files: Sequence[Path], advance) -> list[
             _train(problem, rival, every, file, measure, partial(advance, task))
         path, facts = _kept(file, problem.start)
         measured = dict(zip(problem.measures, jax.device_get(measure(path.params)), strict=True))
-        restarts = np.asarray(facts["restarts"], int)
-        outcomes.append(Outcome(rival.name, path, measured, facts["seconds"], facts["diverged"], restarts))
+        marks = np.asarray(facts["marks"], int)
+        outcomes.append(
+            Outcome(rival.name, path, measured, facts["seconds"], facts["diverged"], facts["restarts"], marks)
+        )
     return outcomes
 
 
@@ -106,10 +110,13 @@ def _train(problem: Problem, rival: Rival, every: int, file: Path, measure, adva
     if diverged is not None:
         print(f"{problem.name}: {rival.name} diverged at step {diverged}", file=sys.stderr)
     path = jax.tree.map(lambda *parts: np.concatenate(parts), *kept)
-    restarts = path.steps[1:][np.diff(np.concatenate(counts)) > 0]
+    steps, count = path.steps, np.concatenate(counts)
     path = _completed(problem, measure, jax.tree.map(lambda leaf: leaf[_finite(path)], path))
-    restarts = [int(step) for step in restarts if step <= path.steps[-1]]
-    landscape.save_trajectory(file, path, seconds=seconds, diverged=diverged, restarts=restarts)
+    seen = steps <= path.steps[-1]
+    marks = steps[1:][(np.diff(count) > 0) & seen[1:]].tolist()
+    landscape.save_trajectory(
+        file, path, seconds=seconds, diverged=diverged, restarts=int(count[seen][-1]), marks=marks
+    )
 
 
 def _chunks(problem: Problem, rival: Rival, every: int):
@@ -167,7 +174,7 @@ def _panels(problems, races, grid: int, folder: Path, advance) -> dict[str, tupl
                 continue
             seen = {name: landscape.project(plane, path) for name, path in paths.items()}
             ranges = problem.space[1] if problem.space else window(_points(seen), problem.margin)
-            made = cut(problem, plane, ranges, grid, report=partial(_row_done, advance, f"{problem.name}: slice"))
+            made = cut(problem, plane, ranges, grid, report=report.each_row(advance, f"{problem.name}: slice"))
         landscape.save_slice(folder / f"{number}.zarr", made)
         panels[problem.name] = (made, seen)
     return panels
@@ -184,11 +191,6 @@ def _plane(problem: Problem, paths: Sequence[landscape.Trajectory]) -> landscape
 
 def _points(seen) -> np.ndarray:
     return np.concatenate([path.coordinates for path in seen.values()])
-
-
-def _row_done(advance, task: str, done: int, total: int) -> None:
-    del done, total
-    advance(task, 1)
 
 
 def _write(folder: Path, problems, races, panels) -> None:
@@ -232,7 +234,7 @@ def _result(problem: Problem, outcome: Outcome) -> report.Row:
     if problem.tolerance is not None:
         reached = not lost and next(iter(outcome.measures.values()))[-1] <= problem.tolerance
         row[f"steps to {problem.tolerance:g}"] = int(outcome.path.steps[-1]) if reached else None
-        row["restarts"] = len(outcome.restarts)
+        row["restarts"] = outcome.restarts
         note = note or ("" if reached else f"not in {problem.steps} steps")
     return {**row, "seconds": round(outcome.seconds, 3), "note": note}
 
@@ -243,7 +245,7 @@ def _figures(folder: Path, problems, races, panels) -> None:
     for problem, race in zip(problems, races, strict=True):
         for name in list(problem.measures)[: 1 if several else None]:
             label = f"{problem.name}: {name}" if several else name
-            curves[label] = {o.rival: (o.path.steps, o.measures[name], o.restarts) for o in race}
+            curves[label] = {o.rival: (o.path.steps, o.measures[name], o.marks) for o in race}
     lost = _lost(problems, races)
     drawn = {"curves.png": figures.curves(curves, note=lost)}
     if panels:
@@ -276,8 +278,8 @@ def _hidden(problem: Problem, race, made: landscape.Slice, seen) -> str | None:
     factors = {}
     for outcome in race:
         path = seen.get(outcome.rival)
-        if path is not None and path.residual[-1] > 1e-6 * np.ptp(made.x):
-            true = float(outcome.measures[problem.sliced][-1])
+        true = float(outcome.measures[problem.sliced][-1])
+        if true and path is not None and path.residual[-1] > 1e-6 * np.ptp(made.x):
             factors[outcome.rival] = read(path.coordinates[-1][::-1]).item() / true
     off = {name: f for name, f in factors.items() if f > 0 and abs(math.log(f)) > math.log(1.05)}
     worst = sorted(off, key=lambda name: -abs(math.log(off[name])))[:5]
@@ -286,15 +288,26 @@ def _hidden(problem: Problem, race, made: landscape.Slice, seen) -> str | None:
     return f"At the ends of the paths the slice reads the loss {listed} as high as it is{more}." if off else None
 
 
-def _write_family(folder: Path, config: configs.Config) -> None:
+def _methods(config: configs.Config) -> dict[str, tuple[Rival, float]]:
+    """The members to be put on the map, without their restarts, and their learning rates."""
+    if config.family is None:
+        return {}
+    made = {}
+    for i, table in enumerate(config.optimizers):
+        if table.kind in MEMBERS:
+            rate = table.learning_rate or 1.0
+            steady = table.model_copy(update={"restart": None})
+            try:
+                made[table.name] = make_rival(steady, Known(rate, config.family.condition_number)), rate
+            except ValueError as error:
+                raise Refusal(f"optimizers.{i}: {error}, for the map of [family]") from None
+    return made
+
+
+def _write_family(folder: Path, methods, condition_number: float) -> None:
     """The map of the family, with the run's methods where their coefficients put them."""
-    k = config.family.condition_number
-    methods = {
-        table.name: _coefficients(make_rival(table, Known(table.learning_rate or 1.0, k)), table.learning_rate or 1.0)
-        for table in config.optimizers
-        if table.kind in MEMBERS
-    }
-    figure = figures.family(methods, k)
+    places = {name: _coefficients(rival, rate) for name, (rival, rate) in methods.items()}
+    figure = figures.family(places, condition_number)
     for suffix in ("png", "pdf"):
         figure.savefig(folder / f"family.{suffix}")
 

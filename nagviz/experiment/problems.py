@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -40,6 +41,10 @@ class Problem(NamedTuple):
     def precision(self) -> AbstractContextManager:
         """In which to work on it."""
         return jax.enable_x64(True) if self.x64 else nullcontext()
+
+    def files(self, folder: Path, number: int) -> list[Path]:
+        """Where a run keeps the rivals' paths, if this is its problem of that number."""
+        return [folder / "paths" / f"{number}-{i}.zarr" for i in range(len(self.rivals))]
 
     @property
     def data(self) -> list[Any] | None:

@@ -20,8 +20,6 @@ import jax
 
 Row = Mapping[str, str | int | float | None]
 OUTPUTS = (  # what `start_folder` may delete when it is told to overwrite: nothing else
-    "config.toml",
-    "environment.json",
     "metrics.jsonl",
     "landscape.png",
     "landscape.pdf",
@@ -35,6 +33,8 @@ OUTPUTS = (  # what `start_folder` may delete when it is told to overwrite: noth
     "slices/*.zarr",
     "slices/*.tiles",
     "paths/*.zarr",
+    "config.toml",  # these two last: what they are missing from is no run's folder
+    "environment.json",
 )
 
 
@@ -187,6 +187,11 @@ def progress(total: int) -> Iterator[Callable[[str, int], None]]:
     """
     with (_bar if sys.stderr.isatty() else _lines)(total) as advance:
         yield advance
+
+
+def each_row(advance: Callable[[str, int], None], task: str) -> Callable[[int, int], None]:
+    """For `evaluate` to report to: each row done is a unit of work."""
+    return lambda done, total: advance(task, 1)
 
 
 @contextmanager

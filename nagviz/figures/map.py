@@ -24,13 +24,14 @@ from matplotlib.patches import Patch
 from nagviz.figures import style
 from nagviz.figures.contour import Contours, draw_bar, draw_contours, draw_values
 from nagviz.figures.key import draw_key
+from nagviz.figures.levels import roundest
 from nagviz.figures.style import Figure, Look
 
 MOMENTA = (0.0, 1.0)
 CORRECTIONS = (-1.05, 1.25)
 GRID = 241
 CURVATURES = 33  # of which the worst counts
-LEVELS = (5, 10, 15, 20, 25, 30, 40, 60, 100, 200, 400, 1000)  # steps to a decimal digit
+LEVELS = (1, 1.2, 1.5, 2, 3, 4, 6, 10, 20, 40, 80)  # edges of the bands, in multiples of the fewest steps there are
 
 
 class Ground(NamedTuple):
@@ -80,9 +81,9 @@ def draw_ground(ax: Axes, condition_number: float) -> Contours:
     values = steps_to_a_digit(mu, gamma[:, None], condition_number)
     labels = "momentum μ", "correction γ / step weight α"
     ground = Ground(mu, gamma, values, labels, "steps to a decimal digit")
-    least = values.min()
-    levels = [0.98 * least, *(level for level in LEVELS if level > 1.02 * least)]
-    contours = draw_contours(ax, ground, levels)
+    edges = values.min() * np.array(LEVELS)
+    rounded = [roundest(low, high) for low, high in zip(0.96 * edges[1:], 1.04 * edges[1:], strict=True)]
+    contours = draw_contours(ax, ground, [0.98 * edges[0], *rounded])
     ax.set(xlabel=labels[0], ylabel=labels[1])
     line = {"color": style.INK, "lw": style.FRAME_WIDTH, "ls": (0, (3, 2)), "zorder": 2}
     ax.plot([0, 1], [0, 0], **line)
@@ -97,7 +98,7 @@ def draw_ground(ax: Axes, condition_number: float) -> Contours:
 def draw_method(ax: Axes, coefficients: np.ndarray, look: Look, label: str) -> Line2D:
     """A method at its (mu, gamma/alpha): a mark, and behind it the line along which its coefficients came there.
 
-    A method beyond the upper edge (the heavy ball is infinitely far) is marked on that edge.
+    A method beyond an edge (the heavy ball is infinitely far above) is marked on that edge.
 
     Args:
         ax: the axes of `draw_ground`.
@@ -108,8 +109,7 @@ def draw_method(ax: Axes, coefficients: np.ndarray, look: Look, label: str) -> L
     alpha, mu, gamma = np.asarray(coefficients, np.float64).T
     with np.errstate(divide="ignore", invalid="ignore"):
         height = np.where(alpha != 0, gamma / alpha, np.copysign(np.inf, gamma))
-    shown = np.minimum(height, CORRECTIONS[1])
-    (line,) = ax.plot(mu, shown, label=label, clip_on=False, **style.curve(look))
+    (line,) = ax.plot(mu, np.clip(height, *CORRECTIONS), label=label, clip_on=False, **style.curve(look))
     moves = np.ptp(mu) > 0
     line.set(markevery=[-1], markersize=style.STAR if moves else style.START, zorder=look.order + (0 if moves else 100))
     return line
@@ -149,8 +149,8 @@ def family(
         marks = [draw_method(ax, coefficients, table[name], name) for name, coefficients in methods.items()]
         entries = {name: Line2D([], [], **style.curve(look)) for name, look in table.items()}
         hints = {"diverges": Patch(**style.HATCHED)} if contours.hatch else {}
-        above = [mark.get_label() for mark in marks if mark.get_ydata()[-1] >= CORRECTIONS[1]]
-        note = f"On the upper edge: {', '.join(above)}, whose γ/α lies beyond." if above else None
+        out = [mark.get_label() for mark in marks if mark.get_ydata()[-1] in CORRECTIONS]
+        note = f"On an edge: {', '.join(out)}, whose γ/α lies beyond it." if out else None
         draw_key(figure, entries, hints=hints, note=note)
         figure.settle()
         draw_values(ax, contours)

@@ -69,11 +69,20 @@ def write(file: Path, group: Group) -> None:
         for future in pending:
             future.result()
         (partial / "zarr.json").write_text(json.dumps(_head(partial, group), allow_nan=False), encoding="utf-8")
-        if file.exists():
-            shutil.rmtree(file)
-        partial.rename(file)
-    finally:
+    except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
+        raise
+    _swap(partial, file)
+
+
+def _swap(partial: Path, file: Path) -> None:
+    """Put a finished group in its place; at every moment the old or the new one is whole, there or beside."""
+    old = file.with_name(f".{file.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if file.exists():
+        file.rename(old)
+    partial.rename(file)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _where(folder: Path) -> dict[str, Any]:

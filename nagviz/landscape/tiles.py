@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.extend.core import Literal
 
 
 class Tiles(NamedTuple):
@@ -34,8 +35,31 @@ def fingerprint(**inputs: Any) -> dict[str, str]:
 
 
 def text_of(closed) -> tuple[str, list]:
-    """A closed jaxpr as its text without addresses, and the arrays that it closed over."""
-    return re.sub(r"0x[0-9a-f]+", "", str(closed)), list(closed.consts)
+    """A closed jaxpr as its text without addresses, and the arrays that it and those in it closed over.
+
+    Raises:
+        ValueError: it calls back into Python, of which nothing is known.
+    """
+    arrays, calls = [], []
+
+    def walk(value):
+        if isinstance(value, tuple | list):
+            for part in value:
+                walk(part)
+        elif hasattr(value, "eqns"):
+            arrays.extend(getattr(value, "consts", ()))
+            for equation in value.eqns:
+                calls.extend([equation.primitive.name] if "callback" in equation.primitive.name else ())
+                arrays.extend(atom.val for atom in equation.invars if isinstance(atom, Literal))
+                walk(list(equation.params.values()))
+
+    walk(closed)
+    if calls:
+        raise ValueError(
+            f"store must be left out for a loss that calls back into Python ({calls[0]}): its tiles could "
+            "not be told from those of another"
+        )
+    return re.sub(r"0x[0-9a-f]+", "", str(closed)), arrays
 
 
 def _digest(tree: Any) -> str:

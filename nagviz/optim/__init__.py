@@ -93,8 +93,9 @@ Whatever comes after and changes the updates breaks y = x + s, and the read-outs
     Traceback (most recent call last):
     ValueError: state is of a chain in which the look-ahead is not last: ScaleByScheduleState comes after it, ...
 
-A rescaling without a state of its own, such as `optax.scale(0.5)`, is seen in a chain as well. Not seen is what
-happens to the updates outside the optimizer.
+A rescaling without a state of its own, such as `optax.scale(0.5)`, is seen in a chain as well. Not seen are a masked
+link behind a masked look-ahead, which as a rule moves other parameters, a wrapper around the whole optimizer, and what
+happens to the updates outside of it.
 """
 
 from nagviz.optim.coefficients import (

@@ -118,14 +118,21 @@ def carried(name: str, coefficient: Coefficient) -> ByAge | ByState:
 
 def require(name: str, value: Any, holds: Callable[[float], bool], remedy: str) -> None:
     """Refuse what is no number, or one that is known now and that `holds` is false for; tracers and functions pass."""
-    if value is None or isinstance(value, str):
+    if value is None or (isinstance(value, str | list | tuple | dict) and not callable(value)):
         raise ValueError(f"{name} must be {remedy}, got {value!r}")
-    if are_plain(value) and not holds(float(value)):
+    known = are_plain(value) or (jnp.ndim(value) == 0 if _is_concrete(value) else False)
+    if known and not holds(float(value)):
         raise ValueError(f"{name} must be {remedy}, got {value}")
 
 
-def require_condition_number(value: Scalar, *, above: float = 1.0) -> None:
-    """Refuse a condition number below 1 (or not above it, where the method divides by k - 1)."""
+def _is_concrete(value: Any) -> bool:
+    return isinstance(value, np.ndarray | jax.Array) and not isinstance(value, jax.core.Tracer)
+
+
+def require_condition_number(value: Scalar, *, above: float = 1.0, finite: bool = True) -> None:
+    """Refuse a condition number below 1 (or not above it, where the method divides by k - 1), or infinite."""
+    if finite:
+        require("condition_number", value, lambda k: k < math.inf, "finite (nesterov_2004 takes an infinite one)")
     if above > 1:
         require("condition_number", value, lambda k: k >= above, f"at least {above}")
     require("condition_number", value, lambda k: k >= 1, "at least 1: it is L over the strong convexity")
@@ -201,7 +208,7 @@ def nesterov_2004(condition_number: Scalar, a0: Scalar) -> Recurrence:
 
     Source: Nesterov (2004), scheme (2.2.9).
     """
-    require_condition_number(condition_number)
+    require_condition_number(condition_number, finite=False)
     require("a0", a0, lambda a: 0 < a < 1, "in [1/sqrt(condition_number), 1)")
     if are_plain(a0, condition_number):
         least_a0 = 1 / root(condition_number)
@@ -364,7 +371,7 @@ def step_shares(coefficients: Callable[[int], tuple[Scalar, Scalar, Scalar]], st
 
     Source: Drori and Teboulle (2014) write first-order methods in this form.
     """
-    require("steps", steps, lambda n: n >= 1, "at least 1")
+    require("steps", steps, lambda n: n >= 1 and n == int(n), "a whole number, at least 1")
     displacement, rows = np.zeros(steps), []
     for age, unit in enumerate(np.eye(steps)):
         alpha, mu, gamma = (float(number) for number in coefficients(age))

@@ -68,7 +68,9 @@ def nesterov_lookahead(
     as an integer array of the width that JAX is set to (so that `age / (age + 3)` is a float64 under x64).
 
     Anything after it in the chain that changes its output breaks y_t = x_t + s_t; the read-outs refuse such a
-    chain, where they can see it.
+    chain, where they can see it: in a chain and a named chain, though not in a step that is wrapped whole, nor behind
+    another mask. A step that is exported by `jax.export` keeps this state's type; the states of Optax's own links
+    have to be registered by `jax.export.register_namedtuple_serialization`.
 
     Args:
         momentum: mu, a float or a function of the age.
@@ -395,7 +397,7 @@ def _lookaheads(state: optax.OptState) -> list[LookaheadState]:
         for link, *after in (links[i:] for i in range(len(links) - 1)):
             if not _found(link):
                 continue
-            if isinstance(link, optax.MaskedState):  # another masked link moves other parameters
+            if isinstance(link, optax.MaskedState):  # another masked link moves other parameters, as a rule
                 after = [later for later in after if not isinstance(later, optax.MaskedState)]
             if after:
                 raise ValueError(

@@ -236,7 +236,7 @@ def ogm(
     Source: Kim and Fessler (2016).
     """
     if horizon is not None:
-        require("horizon", horizon, lambda steps: steps >= 1, "at least 1")
+        require("horizon", horizon, lambda n: n >= 1 and n == int(n), "a whole number, at least 1")
 
     def following(scalars):
         age, theta = scalars
@@ -298,7 +298,7 @@ def triple_momentum(
         learning_rate,
         rho**2 / (2 - rho),
         correction=rho,
-        evaluation=rho / (2 * (1 - rho)),
+        evaluation=rho * root(condition_number) / 2,  # rho / (2 (1 - rho)), without the difference
         restart=restart,
         accumulator_dtype=accumulator_dtype,
     )

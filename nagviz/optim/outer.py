@@ -45,7 +45,7 @@ def outer_nesterov(
     point to deploy is y itself, or x.
 
     Args:
-        optimizer: the inner optimizer.
+        optimizer: the inner optimizer; one without a look-ahead of its own, or there is no one iterate to read.
         steps: K, at least 1.
         learning_rate: the outer lr; 1 takes the inner steps whole.
         momentum: the outer mu in [0, 1], a float or a function of the number of outer steps.
@@ -72,7 +72,7 @@ def outer_nesterov(
 
     Source: Douillard et al. (2023), DiLoCo; arXiv 2510.15830 (2025), SNOO.
     """
-    require("steps", steps, lambda count: count >= 1, "at least 1")
+    require("steps", steps, lambda n: n >= 1 and n == int(n), "a whole number, at least 1")
     require("learning_rate", learning_rate, lambda rate: 0 <= rate < float("inf"), "finite and not negative")
     require("momentum", momentum, lambda m: 0 <= m <= 1, "from 0 to 1")
     fast = optax.with_extra_args_support(optimizer)

@@ -3,7 +3,8 @@
 With d_t the step that arrives and v_{t+1} = x_{t+1} - x_t the velocity that it leads to, a rule says after each
 step whether to restart. A restart sets the displacement to 0, so that y = x, and the method's age to 0; the
 count of a learning-rate schedule goes on. The step that set the rule off is kept (y_{t+1} = x_{t+1}), or
-rejected (y_{t+1} = x_t).
+rejected (y_{t+1} = x_t). Kept is what the step weight alpha takes of it: of a heavy ball's, where alpha = 0, nothing,
+so that a restart stays at y_t.
 
 A momentum scheduled by `optax.inject_hyperparams` follows that wrapper's own count, which no restart can reset;
 give the schedule to the optimizer itself instead.
@@ -90,6 +91,8 @@ def function_restart(reject: bool = False) -> Restart:
                 "value must be given to update when function_restart is used, got none; call "
                 "optimizer.update(gradient, state, params, value=loss)"
             )
+        if jnp.shape(step.value):
+            raise ValueError(f"value must be a scalar, the loss at params, got the shape {jnp.shape(step.value)}")
         return step.value > step.memory, jnp.asarray(step.value, step.memory.dtype)
 
     return Restart(float("inf"), judge, reject)
@@ -111,7 +114,7 @@ def speed_restart(min_age: int = 10, *, reject: bool = False) -> Restart:
 
     Source: Su, Boyd, Candes (2016), section 5.
     """
-    require("min_age", min_age, lambda age: age >= 1, "at least 1")
+    require("min_age", min_age, lambda n: n >= 1 and n == int(n), "a whole number, at least 1")
 
     def judge(step):
         speed = _speed(step).astype(step.memory.dtype)
@@ -124,7 +127,7 @@ def periodic_restart(period: int, *, reject: bool = False) -> Restart:
     """Restart after every `period` steps.
 
     Args:
-        period: at least 1, or 2 where the step is rejected.
+        period: at least 1, or 2 where the step is rejected; above 1 for the heavy ball, which else never moves.
         reject: undo the step instead of keeping it.
 
     Raises:
@@ -137,7 +140,7 @@ def periodic_restart(period: int, *, reject: bool = False) -> Restart:
     Source: Nesterov (2013), section 5.1.
     """
     shortest = 2 if reject else 1
-    require("period", period, lambda steps: steps >= shortest, f"at least {shortest}")
+    require("period", period, lambda n: n >= shortest and n == int(n), f"a whole number, at least {shortest}")
     return Restart(0.0, lambda step: (step.age + 1 >= period, step.memory), reject)
 
 
@@ -161,7 +164,7 @@ def _total(step: Step, of: Callable[[jax.Array, jax.Array], jax.Array]) -> jax.A
 
     @jax.jit  # traced once for leaves that are alike
     def sums(d, s):
-        if d.size < _SMALL or any(jax.typeof(d).sharding.spec):  # chains would cut across the devices
+        if d.size < _SMALL or jax.device_count() > 1:  # chains would cut across the devices
             return plain(d, s)
         return jax.lax.platform_dependent(d, s, cpu=partial(_sums_in_chains, product), default=plain)
 
@@ -183,7 +186,7 @@ def _pairs(step: Step) -> Iterator[tuple[jax.Array, jax.Array]]:
 
 
 _SMALL = 4096  # numbers, under which a plain sum is as fast
-_ROWS, _CHAINS = 16, 8  # rows are shared out among the threads, chains overlap in each
+_ROWS, _CHAINS = 4, 8  # rows are shared out among the threads, chains overlap in each
 
 
 def _sums_in_chains(product: Callable[[jax.Array, jax.Array], jax.Array], d: jax.Array, s: jax.Array) -> jax.Array:
@@ -198,4 +201,5 @@ def _sums_in_chains(product: Callable[[jax.Array, jax.Array], jax.Array], d: jax
     chains = tuple(held[:, i] for i in range(_CHAINS))
     zeros = (jnp.zeros((), held.dtype),) * _CHAINS
     sums = jax.lax.reduce(chains, zeros, lambda one, two: tuple(a + b for a, b in zip(one, two, strict=True)), (1,))
-    return sum(sums) + jnp.sum(product(d[whole:], s[whole:])) / _ROWS
+    rest = jnp.sum(product(d[whole:], s[whole:])) / _ROWS if d.size > whole else 0.0
+    return sum(sums) + rest

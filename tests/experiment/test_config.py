@@ -10,6 +10,8 @@ from nagviz.experiment.config import ConfigError, DataRun, FunctionRun, dump, lo
 
 SHIPPED = sorted((Path(__file__).parents[2] / "experiments").glob("*.toml"))
 
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+
 DATA = """\
 # Does it?
 name = "a"
@@ -557,6 +559,13 @@ def test_what_is_dumped_loads_as_an_equal_run(write, text):
     run = load(write(text))
     assert load(write(dump(run))) == run
     assert dump(load(write(dump(run)))) == dump(run)
+
+
+@pytest.mark.parametrize("file", sorted(EXPERIMENTS.glob("*.toml")), ids=lambda file: file.stem)
+def test_each_experiment_that_ships_comes_back_from_its_dump(write, file):
+    run = load(file)
+    assert run.question.endswith("?")
+    assert load(write(dump(run))) == run
 
 
 def test_a_dump_begins_with_the_question_and_fills_in_the_defaults(write):

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.interpolate import RegularGridInterpolator
 
 from nagviz.cli import main
+from nagviz.experiment.cutting import PLANES
 from nagviz.landscape import load_slice
 
 DIGITS = Path(__file__).parents[2] / "experiments" / "digits.toml"
@@ -47,8 +49,10 @@ def test_the_middle_of_a_random_plane_is_the_end_of_the_path_it_stands_on(folder
 def test_three_ends_lie_on_the_plane_through_them(folder, capsys):
     assert cut(folder, "--plane", "points") == 0
     made = load_slice(folder / "slices" / "0-points.zarr")
-    lowest = min(list(ends(folder).values())[:3])
-    assert lowest < made.values.max()
+    read = RegularGridInterpolator((made.y, made.x), made.values)
+    losses = list(ends(folder).values())[:3]
+    for point, true in zip(((0, 0), (0, 1)), losses, strict=False):  # where the grid is close: to its own accuracy
+        assert read(point).item() == pytest.approx(true, rel=0.2)
     assert capsys.readouterr().out.count("at most 0.0% of the distance") == 3
 
 
@@ -62,7 +66,8 @@ def test_other_planes_say_what_their_axes_are(folder, plane):
 
 
 def test_tiles_of_another_cut_are_not_taken_for_this_one(folder, capsys):
-    assert cut(folder, "--plane", "random", "--seed", "7") in (0, 2)
+    assert cut(folder, "--plane", "random", "--seed", "7", "--overwrite") == 0
+    assert cut(folder, "--plane", "random", "--seed", "7") == 0
     assert cut(folder, "--plane", "random", "--seed", "8") == 2
     assert "--overwrite" in capsys.readouterr().err
     assert cut(folder, "--plane", "random", "--seed", "8", "--overwrite") == 0
@@ -89,3 +94,8 @@ def test_what_is_not_there_is_refused(folder, tmp_path, capsys):
     ]:
         assert main(["slice", *words]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_the_command_offers_the_planes_that_there_are(capsys):
+    assert main(["slice", "--help"]) == 0
+    assert f"{{{','.join(PLANES)}}}" in capsys.readouterr().out

@@ -86,3 +86,24 @@ def test_coefficients_that_follow_a_recurrence_move_over_the_map():
     expected = np.stack([np.ones(10), (th[:-1] - 1) / th[1:], th[:-1] / th[1:]], axis=1)
     found = _coefficients(make_rival(table, Known(0.02, None)), 0.02, steps=10)
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+RESTARTED = "optimizers=[{kind='nag', learning_rate=0.01, restart={kind='periodic', period=3}}]"
+
+
+def test_restarts_are_counted_between_snapshots_too(tmp_path):
+    one = "functions=[{kind='logistic', ridge=1e-2, tolerance=1e-10}]"
+    (row,) = results(tmp_path / "run", "restart", one, RESTARTED, "steps=60", "every=20", "slice.grid=3")
+    assert int(row["restarts"]) == 20
+
+
+def test_a_method_that_has_no_place_on_the_map_is_refused_before_the_race(tmp_path, capsys):
+    odd = "optimizers=[{kind='robust_momentum', learning_rate=0.02, rate=0.9}]"
+    functions = "functions=[{kind='quadratic', condition_number=20.0, start=[1, 1], x=[-2, 2], y=[-2, 2]}]"
+    config = tmp_path / "odd.toml"
+    config.write_text(
+        f"# What of it?\nname = 'odd'\nsteps = 4\n{odd}\n{functions}\n[family]\ncondition_number = 1000\n"
+    )
+    assert main(["run", str(config), "--out", str(tmp_path / "odd")]) == 2
+    assert "optimizers.0: rate must be from" in capsys.readouterr().err
+    assert not (tmp_path / "odd").exists()

@@ -63,3 +63,15 @@ def test_methods_stand_at_their_momentum_and_correction_over_step_weight():
 def test_a_condition_number_of_one_has_no_map(condition_number):
     with pytest.raises(ValueError, match="condition_number must be above 1, got"):
         figures.family(METHODS, condition_number)
+
+
+def test_a_method_below_the_map_is_on_its_lower_edge():
+    figure = figures.family({"MaSS": np.array([[1.0, 0.5, -2.0]])}, K)
+    assert figure.axes[0].lines[-1].get_xydata().tolist() == [[0.5, CORRECTIONS[0]]]
+    assert any("MaSS" in text.get_text() for text in figure.texts)
+
+
+@pytest.mark.parametrize("condition_number", [1.5, 50, 1e6, 1e12])
+def test_any_condition_number_has_a_map(condition_number):
+    levels = figures.family(METHODS, condition_number).axes[0].collections
+    assert levels

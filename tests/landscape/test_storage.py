@@ -4,6 +4,7 @@ import base64
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
@@ -327,3 +328,27 @@ def test_the_library_loads_tensorstore_only_where_it_is_used():
     code = "import sys, nagviz as nv; nv.save_slice; print('tensorstore' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_kill_at_any_moment_of_a_replacement_leaves_a_whole_group(tmp_path, monkeypatch):
+    """The old one stands, or the new one, or both beside the place; a later save mends it."""
+    cuts = [nv.Slice(np.arange(3.0), None, np.full(3, value)) for value in (1.0, 2.0, 3.0)]
+    file = tmp_path / "s.zarr"
+    nv.save_slice(file, cuts[0])
+    rename, calls = Path.rename, []
+
+    def dies(self, target):
+        calls.append(self.name)
+        if len(calls) == 2:  # the old one is out of the way, the new one not yet in place
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", dies)
+    with pytest.raises(KeyboardInterrupt):
+        nv.save_slice(file, cuts[1])
+    monkeypatch.undo()
+    assert nv.load_slice(tmp_path / ".s.zarr.old").values[0] == 1.0
+    assert nv.load_slice(tmp_path / ".s.zarr.partial").values[0] == 2.0
+    nv.save_slice(file, cuts[2])
+    assert nv.load_slice(file).values[0] == 3.0
+    assert [path.name for path in tmp_path.iterdir()] == ["s.zarr"]

@@ -115,14 +115,31 @@ def test_tiles_of_another_slice_are_refused_by_what_differs(name, tmp_path_facto
         nv.evaluate(loss, plane, columns, y, **inputs, store=store)
 
 
-def test_an_array_that_the_loss_closes_over_is_part_of_it(tmp_path):
+WRAPS = {"plain": lambda f: f, "jit": jax.jit, "remat": jax.checkpoint, "jit twice": lambda f: jax.jit(jax.jit(f))}
+
+
+@pytest.mark.parametrize("wrap", WRAPS)
+@pytest.mark.parametrize("kind", [np.asarray, jnp.asarray])
+def test_an_array_that_the_loss_closes_over_is_part_of_it(wrap, kind, tmp_path):
     line = nv.Plane(jnp.zeros(2), (jnp.ones(2),))
-    for n, scale in enumerate((np.ones(2, np.float32), np.full(2, 3.0, np.float32))):
-        if n == 0:
-            nv.evaluate(lambda w, s=scale: (w * s).sum(), line, [0.0, 1.0], store=tmp_path / "s")
-        else:
-            with pytest.raises(ValueError, match="another loss"):
-                nv.evaluate(lambda w, s=scale: (w * s).sum(), line, [0.0, 1.0], store=tmp_path / "s")
+
+    def loss(scale):
+        return WRAPS[wrap](lambda w: (w * kind(scale)).sum())
+
+    one, other = np.ones(2, np.float32), np.full(2, 3.0, np.float32)
+    nv.evaluate(loss(one), line, [0.0, 1.0], store=tmp_path / "s")
+    nv.evaluate(loss(one), line, [0.0, 1.0], store=tmp_path / "s")
+    with pytest.raises(ValueError, match="another loss"):
+        nv.evaluate(loss(other), line, [0.0, 1.0], store=tmp_path / "s")
+
+
+def test_a_loss_that_calls_python_back_has_no_store(tmp_path):
+    def loss(w):
+        return jax.pure_callback(lambda v: np.sum(v), jax.ShapeDtypeStruct((), jnp.float32), w)
+
+    with pytest.raises(ValueError, match="calls back into Python"):
+        nv.evaluate(loss, nv.Plane(jnp.zeros(2), (jnp.ones(2),)), [0.0, 1.0], store=tmp_path / "s")
+    assert not (tmp_path / "s").exists()
 
 
 def test_damage_is_found_before_anything_is_evaluated(tmp_path):

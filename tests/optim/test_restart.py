@@ -283,6 +283,13 @@ def test_the_function_rule_fires_at_the_least_rise_and_not_without_one():
     assert counts == [0, 0, 1, 1, 1, 2, 2]
 
 
+def test_the_function_rule_takes_one_value():
+    optimizer = nv.nag(0.1, restart=nv.function_restart())
+    params = jnp.ones(3)
+    with pytest.raises(ValueError, match=r"value must be a scalar.*\(1,\)"):
+        optimizer.update(params, optimizer.init(params), params, value=jnp.ones(1))
+
+
 def test_a_momentum_scheduled_by_inject_hyperparams_is_not_reset():
     """As documented: the wrapper counts for itself. The method's own schedule is reset."""
     make = partial(nv.nag, restart=nv.periodic_restart(4))
