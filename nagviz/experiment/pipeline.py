@@ -283,9 +283,9 @@ def _hidden(problem: Problem, race, made: landscape.Slice, seen) -> str | None:
             factors[outcome.rival] = read(path.coordinates[-1][::-1]).item() / true
     off = {name: f for name, f in factors.items() if f > 0 and abs(math.log(f)) > math.log(1.05)}
     worst = sorted(off, key=lambda name: -abs(math.log(off[name])))[:5]
-    listed = ", ".join(f"{name} {off[name]:.2g} times" for name in worst)
-    more = f", and {len(off) - len(worst)} more by less" if len(off) > len(worst) else ""
-    return f"At the ends of the paths the slice reads the loss {listed} as high as it is{more}." if off else None
+    listed = [f"{name} \u00d7{off[name]:{'.0f' if off[name] >= 10 else '.2g'}}" for name in worst]
+    more = [f"{len(off) - len(worst)} more by less"] if len(off) > len(worst) else []
+    return f"At the ends of the paths the slice misreads the loss: {', '.join([*listed, *more])}." if off else None
 
 
 def _methods(config: configs.Config) -> dict[str, tuple[Rival, float]]:

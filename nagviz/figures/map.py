@@ -82,7 +82,7 @@ def draw_ground(ax: Axes, condition_number: float) -> Contours:
     labels = "momentum μ", "correction γ / step weight α"
     ground = Ground(mu, gamma, values, labels, "steps to a decimal digit")
     edges = values.min() * np.array(LEVELS)
-    rounded = [roundest(low, high) for low, high in zip(0.96 * edges[1:], 1.04 * edges[1:], strict=True)]
+    rounded = [roundest(low, high) for low, high in zip(0.91 * edges[1:], 1.1 * edges[1:], strict=True)]
     contours = draw_contours(ax, ground, [0.98 * edges[0], *rounded])
     ax.set(xlabel=labels[0], ylabel=labels[1])
     line = {"color": style.INK, "lw": style.FRAME_WIDTH, "ls": (0, (3, 2)), "zorder": 2}
