@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=2 python experiments/benchmarks/slice_time.py [--only mlp] [--rounds 5] [--budget 1e9]
 
-Runs what it finds: `pip install torch --index-url https://download.pytorch.org/whl/cpu` and `pip install
+Runs what it finds: PyTorch (its build for the CPU is enough) and `pip install
 loss-landscapes` add those rows. Prints the median milliseconds per grid point of each way, the ratio to nagviz
 round by round, the largest relative difference of the surfaces, compile time, the time above the matmuls that
 remain at every point, how the cost grows with points and with data, and peak memory beside the budget.
