@@ -106,11 +106,7 @@ def nesterov_lookahead(
 
     Source: Nesterov (1983); the one-buffer form follows from Sutskever et al. (2013), section 2.1.
     """
-    if not isinstance(restart, Restart | None):
-        raise ValueError(
-            "restart must be None, gradient_restart(), function_restart(), speed_restart(), "
-            f"periodic_restart(period) or another Restart, got {restart!r}"
-        )
+    _require_restart(restart)
     weights = (
         carried("step_weight", step_weight),
         carried("momentum", momentum),
@@ -140,11 +136,8 @@ def nesterov_lookahead(
         alpha, mu, gamma, _ = at(state.age, state.coefficient_states)
         age = optax.safe_increment(state.age)
         held = tuple(w.update(s, **extra) for w, s in zip(weights, state.coefficient_states, strict=True))
-        hit, flow, memory = 0, 1.0, state.restart_memory
+        hit, flow, memory = _judged(restart, state, updates, alpha, extra.get("value"))
         if restart:
-            step = Step(state.age, updates, state.displacement, alpha, extra.get("value"), state.restart_memory)
-            hit, memory = restart.judge(step)
-            flow = jnp.where(hit, 0.0, 1.0)
             age = jnp.where(hit, 0, age)
             held = jax.tree.map(partial(jnp.where, hit), start(), held)
         moved, displacement = _step(updates, state.displacement, alpha, flow * mu, flow * (mu * alpha + gamma))
@@ -160,6 +153,23 @@ def nesterov_lookahead(
         )
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _require_restart(restart) -> None:
+    if not isinstance(restart, Restart | None):
+        raise ValueError(
+            "restart must be None, gradient_restart(), function_restart(), speed_restart(), "
+            f"periodic_restart(period) or another Restart, got {restart!r}"
+        )
+
+
+def _judged(restart: Restart | None, state: LookaheadState, updates, alpha, value):
+    """Whether the method restarts, the factor that takes what flows on with it, and what the rule remembers."""
+    if restart is None:
+        return 0, 1.0, state.restart_memory
+    step = Step(state.age, updates, state.displacement, alpha, value, state.restart_memory)
+    hit, memory = restart.judge(step)
+    return hit, jnp.where(hit, 0.0, 1.0), memory
 
 
 def _step(updates, displacement, alpha, of_displacement, of_update):
