@@ -177,7 +177,7 @@ def show(rows: Sequence[Row]) -> None:
 
 @contextmanager
 def progress(total: int) -> Iterator[Callable[[str, int], None]]:
-    """A bar on a terminal; elsewhere a plain line on stderr for each new task and every ten seconds.
+    """A bar on a terminal; elsewhere a plain line on stderr for each new task and every ten seconds, with what is left.
 
     Args:
         total: units of work in all.
@@ -187,6 +187,18 @@ def progress(total: int) -> Iterator[Callable[[str, int], None]]:
     """
     with (_bar if sys.stderr.isatty() else _lines)(total) as advance:
         yield advance
+
+
+def spell(seconds: float) -> str:
+    """A time in the unit that suits it.
+
+    Example:
+        >>> [spell(seconds) for seconds in (4.2, 200, 9000)]
+        ['4 s', '3 min', '2.5 h']
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def each_row(advance: Callable[[str, int], None], task: str) -> Callable[[int, int], None]:
@@ -213,13 +225,16 @@ def _bar(total):
 
 @contextmanager
 def _lines(total):
-    done, said, last = 0, "", time.monotonic()
+    done, said, begun = 0, "", time.monotonic()
+    last = begun
 
     def advance(what, more):
         nonlocal done, said, last
         done += more
-        if what != said or time.monotonic() - last > 10:
-            print(f"[{done / total:4.0%}] {what}", file=sys.stderr, flush=True)
-            said, last = what, time.monotonic()
+        now = time.monotonic()
+        if what != said or now - last > 10:
+            left = f", about {spell((now - begun) * (total - done) / done)} left" if done and now - begun > 10 else ""
+            print(f"[{done / total:4.0%}] {what}{left}", file=sys.stderr, flush=True)
+            said, last = what, now
 
     yield advance
