@@ -144,7 +144,8 @@ def split(closed, params: int, axes: int, *, still=frozenset(), extra=0, linear=
     program = _flatten(closed, _OWN_DERIVATIVE if differentiate else frozenset())
     last = len(program.inputs) - extra
     moving = [i for n, i in enumerate(program.inputs[:params]) if n not in still]
-    kinds = _kinds(program, moving, program.inputs[last:], linear=linear, pure=not closed.effects)
+    barred = _OWN_DERIVATIVE if differentiate else frozenset()
+    kinds = _kinds(program, moving, program.inputs[last:], barred, linear=linear, pure=not closed.effects)
     later, held = _cut(program, kinds, axes + 1)
     # All of them: what is done again at every point may be needed here too, and the compiler drops the rest.
     before = [equation for equation in program.equations if not _is_general(equation, kinds)]
@@ -227,7 +228,7 @@ def _lookup(env, atom):
     return atom if isinstance(atom, Literal) else env[atom]
 
 
-def _kinds(program: Program, moving, fresh, *, linear: bool, pure: bool) -> list[int]:
+def _kinds(program: Program, moving, fresh, barred=frozenset(), *, linear: bool, pure: bool) -> list[int]:
     """Of what kind each value is."""
     kinds = [CONSTANT] * len(program.avals)
     for i in moving:
@@ -237,7 +238,7 @@ def _kinds(program: Program, moving, fresh, *, linear: bool, pure: bool) -> list
     for equation in program.equations:
         given = [CONSTANT if isinstance(i, Literal) else kinds[i] for i in equation.inputs]
         kind = max(given, default=CONSTANT) if pure else GENERAL
-        if kind == AFFINE and not (linear and _stays_affine(program, equation, given)):
+        if kind == AFFINE and not (linear and equation.name not in barred and _stays_affine(program, equation, given)):
             kind = GENERAL
         for output in equation.outputs:
             kinds[output] = kind

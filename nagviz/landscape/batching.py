@@ -93,6 +93,13 @@ def cut_batch(batch: Any, samples: int | None) -> Iterator[tuple[float, Any]]:
         yield share, jax.tree.map(lambda leaf: jnp.asarray(leaf if window is ... else leaf[window]), batch)  # noqa: B023
 
 
+def neighbours(batch: Any, samples: int) -> Iterator[tuple[Any, Any, Any, float]]:
+    """Pairs of pieces beside one another, both as one, and the first's share of that."""
+    for (share, one), (other, two) in pairwise(_windows(samples_in(batch), samples)):
+        windows = one, two, slice(one.start, two.stop)
+        yield *(jax.tree.map(lambda leaf, w=w: jnp.asarray(leaf[w]), batch) for w in windows), share / (share + other)
+
+
 def shapes_in(batch: Any, samples: int | None) -> list[Any]:
     """The different shapes among those pieces."""
     windows = dict(_windows(samples_in(batch), samples)).values()

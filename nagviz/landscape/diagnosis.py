@@ -166,17 +166,20 @@ def _mismatch(under: np.ndarray, losses: Any) -> Finding:
         raise ValueError(f"losses must be {len(under)} numbers, one for each point of the path, got {losses.shape}")
     with np.errstate(invalid="ignore", divide="ignore"):
         off = np.where(under == losses, 0.0, (under - losses) / np.abs(losses))
-    off = off[~np.isnan(off)]
+    known, nothing = np.isfinite(off), ~np.isfinite(under) & ~np.isfinite(losses)  # a path that is not finite itself
+    off, lost = off[known], float(np.mean(~known & ~nothing))
     worst = off[np.argmax(np.abs(off))].item() if off.size else math.nan
-    numbers = {"median": float(np.median(np.abs(off))) if off.size else math.nan, "worst": worst}
-    return Finding(
-        numbers,
-        f"slice under the path is off the true loss by {_percent(numbers['median'])} in the median, "
-        f"by {_percent(worst, '+')} at worst",
-        "colour the path by its true losses, and do not read them off the contour"
-        if numbers["median"] > MISMATCH
-        else "",
-    )
+    numbers = {"median": float(np.median(np.abs(off))) if off.size else math.nan, "worst": worst, "not compared": lost}
+    said = f"slice under the path is off the true loss by {_percent(numbers['median'])} in the median, "
+    said += f"by {_percent(worst, '+')} at worst"
+    if lost:
+        said += f"; {_percent(lost)} of the path cannot be compared: outside, or slice or loss not finite"
+    advice = []
+    if numbers["median"] > MISMATCH:
+        advice.append("colour the path by its true losses, and do not read them off the contour")
+    if lost:
+        advice.append("take a range that holds the path and on which the loss is finite")
+    return Finding(numbers, said, "; ".join(advice))
 
 
 def _explained(path: Projection) -> Finding:
@@ -233,7 +236,8 @@ def _range(grid: tuple[np.ndarray, ...], points: np.ndarray) -> Finding:
     )
     return Finding(
         {"held": held, "margin": margin},
-        f"holds {_percent(held)} of the path, with a margin of {_percent(margin)} of its extent",
+        f"holds {_percent(held)} of the path, "
+        + ("which is one point" if np.all(high == low) else f"with a margin of {_percent(margin)} of its extent"),
         f"evaluate {wanted}" if margin < MARGIN else "",
     )
 

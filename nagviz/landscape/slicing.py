@@ -128,6 +128,10 @@ def evaluate(
     x, y = axis_of("x", x), None if y is None else axis_of("y", y)
     if len(plane.axes) != (1 if y is None else 2):
         raise ValueError(f"plane must have an axis for each of x and y, got {len(plane.axes)} axes")
+    if quantity in (metrics or {}):
+        raise ValueError(
+            f"metrics must not have an entry {quantity!r}, which is the loss; name it, or give another quantity"
+        )
     functions = {quantity: loss, **(metrics or {})}
     asked = ask(Question(functions, batches, weights, statistics, int(gradient), compute_dtype), plane)
     rows = _grid(x, y)

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nagviz.landscape.batching import Split, forms_of, pieces_of, size_of, splits_of
-from nagviz.landscape.plane import Plane, gram
-from nagviz.landscape.sweep import Compiled, Effort, Plan, Task, Trial, choose, compiler, sweeper
+from nagviz.landscape.batching import Split, forms_of, neighbours, pieces_of, size_of, splits_of
+from nagviz.landscape.plane import Plane, embed, gram
+from nagviz.landscape.sweep import (
+    Compiled,
+    Effort,
+    Plan,
+    Task,
+    Trial,
+    choose,
+    compiler,
+    require_effort,
+    sweeper,
+)
 
 
 class Question(NamedTuple):
@@ -71,9 +82,28 @@ def ask(question: Question, plane: Plane) -> Surface:
         names[:], several[:] = flat, [any(isinstance(value, Mapping) for value in found.values())]
         return tuple(flat.values())
 
-    jax.eval_shape(outputs, plane.origin, batch, example)
+    for name, value in zip(names, jax.eval_shape(outputs, plane.origin, batch, example), strict=True):
+        if jnp.issubdtype(value.dtype, jnp.complexfloating):
+            raise ValueError(f"{name} must be real, got {value.dtype}; take its real part or its modulus")
+    if question.order:
+        _require_forward(jax.make_jaxpr(outputs)(plane.origin, batch, example))
     task = Task(outputs, plane, example, question.order)
     return Surface(task, names, several[0], splits, mode, compiler(task), statistics)
+
+
+def _require_forward(value: Any) -> None:
+    """Refuse derivatives of what says only how to be differentiated backwards."""
+    if isinstance(value, tuple | list):
+        for part in value:
+            _require_forward(part)
+    elif hasattr(value, "eqns"):
+        for equation in value.eqns:
+            if equation.primitive.name.startswith("custom_vjp_call"):
+                raise ValueError(
+                    "gradient must be left out for a loss with a custom_vjp, since derivatives are taken forwards; "
+                    "give it a custom_jvp"
+                )
+            _require_forward(list(equation.params.values()))
 
 
 def _mode(question: Question) -> str:
@@ -127,7 +157,31 @@ def arrange(asked: Surface, points: int, effort: Effort) -> Trial:
     """Choose how to go about so many points, by measuring."""
     if asked.mode == "batch" and effort.samples is not None:
         raise ValueError("effort.samples would cut batches, but the loss uses the statistics of each batch")
-    return choose(asked.task, asked.compiled, asked.splits[0].batches[0], points, effort, whole=asked.mode == "batch")
+    require_effort(effort)
+    trial = partial(choose, asked.task, asked.compiled, asked.splits[0].batches[0], points, effort)
+    chosen = trial(whole=asked.mode == "batch")
+    if chosen.plan.samples and effort.samples is None and not _are_means(asked, chosen.plan.samples):
+        return trial(whole=True)
+    return chosen
+
+
+def _are_means(asked: Surface, samples: int) -> bool:
+    """Whether the outputs are means over the samples of every batch, so that pieces give them too.
+
+    Tried on all pairs of neighbouring pieces, at two points: where each pair has the mean of the two, they weigh
+    the same. A mean over those that a mask leaves, or a weighted one, does not.
+    """
+    task, axes = asked.task, len(asked.task.plane.axes)
+    at = jax.jit(lambda coordinates, piece: task.function(embed(task.plane, coordinates), piece, task.fresh))
+    for batch in (batch for split in asked.splits for batch in split.batches):
+        for first, second, both, share in neighbours(batch, samples):
+            for coordinates in (np.zeros(axes), np.ones(axes)):
+                parts = (at(coordinates, piece) for piece in (first, second, both))
+                for a, b, c in zip(*parts, strict=True):
+                    mean = share * np.asarray(a, np.float64) + (1 - share) * np.asarray(b, np.float64)
+                    if not np.allclose(mean, c, rtol=1e-5, atol=1e-7, equal_nan=True):
+                        return False
+    return True
 
 
 def tabulator(asked: Surface, plan: Plan, hold: int, advance: Callable[[int], None] = lambda units: None):

@@ -41,6 +41,20 @@ class Effort(NamedTuple):
     tile: int | None = None  # points that are finished, and put in the store, together
 
 
+def require_effort(effort: Effort) -> None:
+    """Refuse what is no arrangement.
+
+    Raises:
+        ValueError: a number below 1, or an unknown way.
+    """
+    for name in ("budget", "samples", "points", "tile"):
+        value = getattr(effort, name)
+        if value is not None and not (value == int(value) and value >= 1):
+            raise ValueError(f"effort.{name} must be a whole number, at least 1, or None, got {value}")
+    if effort.way not in (None, "map", "vmap"):
+        raise ValueError(f"effort.way must be 'map', 'vmap' or None, got {effort.way!r}")
+
+
 class Plan(NamedTuple):
     """An arrangement."""
 

@@ -156,3 +156,21 @@ def test_the_summary_marks_what_needs_doing(cut):
 def test_what_does_not_fit_is_refused(path, losses, message, cut):
     with pytest.raises(ValueError, match=message):
         nv.diagnose(cut, nv.project(PLANE, path), losses=losses)
+
+
+def test_what_cannot_be_compared_is_told_and_not_passed_over():
+    plane = nv.Plane(np.zeros(3), (np.eye(3)[0], np.eye(3)[1]))
+    points = np.array([[2.0, 1.0, 0.5], [1.0, 0.5, 0.25], [0.0, 0.0, 0.0]])
+    grid = [-3.0, 0.0, 3.0]
+
+    def broken(w):
+        return jnp.where(jnp.abs(w[:2]).max() > 0.1, jnp.nan, (w**2).sum() + 1)
+
+    cut = nv.evaluate(broken, plane, grid, grid)
+    found = nv.diagnose(cut, nv.project(plane, points), losses=[100.0, 50.0, 1.0]).mismatch
+    assert found.numbers["not compared"] == pytest.approx(2 / 3)
+    assert "66.7% of the path cannot be compared" in found.text
+    assert found.advice
+    smooth = nv.evaluate(lambda w: (w**2).sum() + 1, plane, grid, grid)
+    found = nv.diagnose(smooth, nv.project(plane, points), losses=[np.inf, 2.3, 1.0]).mismatch
+    assert found.numbers["not compared"] == pytest.approx(1 / 3)

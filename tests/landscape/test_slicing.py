@@ -289,3 +289,77 @@ def test_batch_statistics_of_flax_models_kept_and_recomputed():
     np.testing.assert_allclose(
         fresh.values, at(lambda p, b: loss(p, b, estimate(p, b)), plane, X, Y, SAMPLES), rtol=1e-5, atol=1e-6
     )
+
+
+WIDE = np.random.default_rng(8).normal(size=(4000, 784)).astype(np.float32)
+TEACHER = {
+    "a": jnp.asarray(np.random.default_rng(9).normal(size=(784, 256)) / 28, jnp.float32),
+    "b": jnp.asarray(np.random.default_rng(10).normal(size=(256, 1)) / 16, jnp.float32),
+}
+MASKS = {
+    "weights": np.where(np.arange(4000) < 1000, 1.0, 0.1),
+    "padding": (np.arange(4000) < 2500).astype(float),
+    "padding at the end": (np.arange(4000) < 3990).astype(float),
+}
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_a_batch_whose_mean_is_weighted_is_not_cut(mask):
+    """The model is large enough for plain means to be cut."""
+
+    def error(params, batch):
+        return (jnp.tanh(batch[0] @ params["a"]) @ params["b"] - batch[1])[:, 0] ** 2
+
+    def masked(params, batch):
+        return jnp.sum(batch[2] * error(params, batch)) / jnp.sum(batch[2])
+
+    line, batch = nv.random_line(TEACHER, 0), (WIDE, WIDE[:, :1], MASKS[mask].astype(np.float32))
+    cut = nv.evaluate(masked, line, np.linspace(-1, 1, 9), batches=[batch])
+    assert cut.work.plan.samples is None
+    expected = [float(jax.jit(masked)(nv.embed(line, (c,)), batch)) for c in (-1.0, 0.0, 1.0)]
+    np.testing.assert_allclose(cut.values[[0, 4, 8]], expected, rtol=1e-5)
+    if mask == "padding":
+        plain = nv.evaluate(lambda p, b: jnp.mean(error(p, b)), line, np.linspace(-1, 1, 101), batches=[batch])
+        assert plain.work.plan.samples
+
+
+@pytest.mark.parametrize("linear", [True, False, None])
+def test_stop_gradient_stops_the_gradient_however_it_is_evaluated(linear):
+    plane = nv.Plane(jnp.array([1.0, 2.0]), (jnp.eye(2)[0], jnp.eye(2)[1]))
+
+    def loss(w):
+        return jnp.sum(jnp.tanh(w)) * jax.lax.stop_gradient(w[0])
+
+    cut = nv.evaluate(loss, plane, [0.0, 1.0], [0.0, 1.0], gradient=True, effort=nv.Effort(linear=linear))
+    np.testing.assert_allclose(cut.gradient[0, 0], jax.grad(loss)(plane.origin), rtol=1e-6)
+
+
+def test_a_derivative_that_is_only_told_backwards_is_refused():
+    @jax.custom_vjp
+    def length(w):
+        return jnp.linalg.norm(w)
+
+    length.defvjp(lambda w: (length(w), w), lambda w, g: (g * w,))
+    line = nv.Plane(jnp.ones(2), (jnp.ones(2),))
+    assert nv.evaluate(length, line, [0.0]).values == pytest.approx([2**0.5])
+    with pytest.raises(ValueError, match="custom_jvp"):
+        nv.evaluate(jax.jit(length), line, [0.0], gradient=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"effort": nv.Effort(way="foo")}, "effort.way must be 'map', 'vmap' or None, got 'foo'"),
+        ({"effort": nv.Effort(points=-3)}, "effort.points must be a whole number, at least 1, or None, got -3"),
+        ({"effort": nv.Effort(tile=0)}, "effort.tile must be"),
+        ({"metrics": {"loss": jnp.sum}}, "metrics must not have an entry 'loss'"),
+    ],
+)
+def test_what_is_no_way_to_evaluate_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        nv.evaluate(jnp.sum, nv.Plane(jnp.ones(2), (jnp.ones(2),)), [0.0, 1.0], **options)
+
+
+def test_a_complex_loss_is_refused():
+    with pytest.raises(ValueError, match="loss must be real, got complex64"):
+        nv.evaluate(lambda w: w.sum() + 1j, nv.Plane(jnp.ones(2), (jnp.ones(2),)), [0.0, 1.0])
