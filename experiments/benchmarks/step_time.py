@@ -33,8 +33,11 @@ OPTIMIZERS = {
     "schedule_free": lambda: nv.schedule_free(1e-3),
     "primal_averaging": lambda: nv.primal_averaging(1e-3),
     "ema_nesterov": lambda: nv.ema_nesterov(1e-3),
+    "outer_nesterov": lambda: nv.outer_nesterov(optax.sgd(1e-3), 10),  # with the slow point as a second buffer
     "nag, gradient_restart": lambda: nv.nag(1e-3, 0.9, restart=nv.gradient_restart()),
     "nag, speed_restart": lambda: nv.nag(1e-3, 0.9, restart=nv.speed_restart()),
+    "nag, function_restart": lambda: nv.nag(1e-3, 0.9, restart=nv.function_restart()),
+    "nag, gradient_restart, reject": lambda: nv.nag(1e-3, 0.9, restart=nv.gradient_restart(reject=True)),
     "nag, periodic_restart": lambda: nv.nag(1e-3, 0.9, restart=nv.periodic_restart(100)),
 }
 
@@ -47,8 +50,10 @@ class Compiled(NamedTuple):
 
 
 def compiled(optimizer, leaves, size):
+    optimizer = optax.with_extra_args_support(optimizer)
+
     def step(params, state, gradient):
-        updates, state = optimizer.update(gradient, state, params)
+        updates, state = optimizer.update(gradient, state, params, value=1.0)
         return optax.apply_updates(params, updates), state
 
     params = [jax.ShapeDtypeStruct((size,), jnp.float32)] * leaves
@@ -110,7 +115,7 @@ def main():
             ratios = sorted(ours / theirs for ours, theirs in times)
             quarter = len(ratios) // 4
             print(
-                f"  {name:26s} {statistics.median(ours for ours, _ in times) * 1e3:7.2f}   "
+                f"  {name:30s} {statistics.median(ours for ours, _ in times) * 1e3:7.2f}   "
                 f"{statistics.median(ratios):.3f} (quartiles {ratios[quarter]:.3f} to {ratios[-1 - quarter]:.3f})   "
                 f"temporary {temporary / 1e6:.1f} MB",
                 flush=True,
