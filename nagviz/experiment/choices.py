@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import optax
 
 from nagviz import optim
-from nagviz.experiment import config as configs
 from nagviz.experiment import data, models
+from nagviz.experiment.tables.optimizers import Optimizer
 
 
 class Known(NamedTuple):
@@ -99,7 +99,7 @@ FUNCTIONS = {
 }
 
 
-def make_rival(table: configs.Optimizer, known: Known) -> Rival:
+def make_rival(table: Optimizer, known: Known) -> Rival:
     """The optimizer that a table of the config describes.
 
     Raises:

@@ -12,8 +12,8 @@ import jax
 import numpy as np
 
 from nagviz import figures, landscape
-from nagviz.experiment import config as configs
 from nagviz.experiment import report
+from nagviz.experiment.config import load
 from nagviz.experiment.problems import Problem, cut, make_problems, window
 from nagviz.experiment.report import Refusal
 
@@ -87,7 +87,7 @@ def cut_run(folder: Path, request: Request, *, overwrite: bool = False) -> None:
         ConfigError: the folder's config is none.
         Refusal: the folder holds no finished run, or has not what is asked for.
     """
-    config = configs.load(_config(folder))
+    config = load(_config(folder))
     problems = make_problems(config)
     number = _chosen([problem.name for problem in problems], request.problem, "problem", len(problems) - 1)
     problem, name = problems[number], f"{number}-{request.plane}"

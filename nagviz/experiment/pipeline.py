@@ -19,11 +19,12 @@ import optax
 from scipy.interpolate import RegularGridInterpolator
 
 from nagviz import figures, landscape
-from nagviz.experiment import config as configs
 from nagviz.experiment import report
 from nagviz.experiment.choices import MEMBERS, Known, Rival, make_rival
+from nagviz.experiment.config import dump
 from nagviz.experiment.problems import Problem, cut, make_problems, window
 from nagviz.experiment.report import Refusal
+from nagviz.experiment.tables.runs import Config
 from nagviz.experiment.training import train
 
 
@@ -39,7 +40,7 @@ class Outcome(NamedTuple):
     marks: np.ndarray  # steps of the snapshots at which there were more restarts than before
 
 
-def run(config: configs.Config, folder: Path, *, resume: bool = False, overwrite: bool = False) -> None:
+def run(config: Config, folder: Path, *, resume: bool = False, overwrite: bool = False) -> None:
     """Carry out a run: train, cut, draw, and write it all under a folder; print the results table.
 
     Args:
@@ -53,7 +54,7 @@ def run(config: configs.Config, folder: Path, *, resume: bool = False, overwrite
             nothing was written.
     """
     problems, methods = make_problems(config), _methods(config)
-    report.start_folder(folder, configs.dump(config), resume=resume, overwrite=overwrite)
+    report.start_folder(folder, dump(config), resume=resume, overwrite=overwrite)
     work = sum(p.steps * len(p.rivals) for p in problems)
     with report.progress(work + len(problems) * config.slice.grid) as advance:
         races = []
@@ -288,7 +289,7 @@ def _hidden(problem: Problem, race, made: landscape.Slice, seen) -> str | None:
     return f"At the ends of the paths the slice misreads the loss: {', '.join([*listed, *more])}." if off else None
 
 
-def _methods(config: configs.Config) -> dict[str, tuple[Rival, float]]:
+def _methods(config: Config) -> dict[str, tuple[Rival, float]]:
     """The members to be put on the map, without their restarts, and their learning rates."""
     if config.family is None:
         return {}

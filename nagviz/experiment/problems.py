@@ -14,10 +14,11 @@ import numpy as np
 import optax
 
 from nagviz import landscape
-from nagviz.experiment import config as configs
 from nagviz.experiment.choices import DATA, FUNCTIONS, MODELS, Known, Rival, make_rival
 from nagviz.experiment.data import breast_cancer
 from nagviz.experiment.report import Refusal
+from nagviz.experiment.tables.functions import Logistic, PlanarFunction
+from nagviz.experiment.tables.runs import Config, DataRun, FunctionRun
 from nagviz.experiment.training import Batches
 
 
@@ -52,18 +53,18 @@ class Problem(NamedTuple):
         return None if self.batches is None else [self.batches.samples]
 
 
-def make_problems(config: configs.Config) -> list[Problem]:
+def make_problems(config: Config) -> list[Problem]:
     """The problems of a run.
 
     Raises:
         Refusal: the config does not fit the data, or a method what is known of a problem.
     """
-    on_data = [_classification(config)] if isinstance(config, configs.DataRun) else []
-    functions = (_convex if isinstance(f, configs.Logistic) else _planar for f in config.functions)
+    on_data = [_classification(config)] if isinstance(config, DataRun) else []
+    functions = (_convex if isinstance(f, Logistic) else _planar for f in config.functions)
     return [*(make(config, f) for make, f in zip(functions, config.functions, strict=True)), *on_data]
 
 
-def _rivals(config: configs.Config, learning_rates: dict[str, float], curvature=None, condition_number=None):
+def _rivals(config: Config, learning_rates: dict[str, float], curvature=None, condition_number=None):
     """The optimizers, with what the problem knows; a rate of its own goes before theirs, and theirs before 1/L."""
     rivals = []
     for i, table in enumerate(config.optimizers):
@@ -75,7 +76,7 @@ def _rivals(config: configs.Config, learning_rates: dict[str, float], curvature=
     return tuple(rivals)
 
 
-def _classification(config: configs.DataRun) -> Problem:
+def _classification(config: DataRun) -> Problem:
     try:
         samples = DATA[config.data.kind](config.data, config.seed)
     except ValueError as error:  # a share so small or large that a class is missing from a part
@@ -109,7 +110,7 @@ def _classification(config: configs.DataRun) -> Problem:
     )
 
 
-def _planar(config: configs.FunctionRun, entry: configs.PlanarFunction) -> Problem:
+def _planar(config: FunctionRun, entry: PlanarFunction) -> Problem:
     surface = FUNCTIONS[entry.kind](entry)
     minima = jnp.asarray(surface.minima)
     axes = jnp.eye(2)
@@ -130,7 +131,7 @@ def _planar(config: configs.FunctionRun, entry: configs.PlanarFunction) -> Probl
     )
 
 
-def _convex(config: configs.FunctionRun, entry: configs.Logistic) -> Problem:
+def _convex(config: FunctionRun, entry: Logistic) -> Problem:
     """In float64, since its lowest value is approached to ten digits."""
     with jax.enable_x64(True):
         surface = FUNCTIONS[entry.kind](entry)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nagviz.experiment.config import ConfigError, DataRun, FunctionRun, dump, load
+from nagviz.experiment.config import ConfigError, dump, load
+from nagviz.experiment.tables.runs import DataRun, FunctionRun
 
 SHIPPED = sorted((Path(__file__).parents[2] / "experiments").glob("*.toml"))
 

@@ -1,0 +1,1 @@
+"""What a config may say: a record for every table, by the part of the file that it stands in."""

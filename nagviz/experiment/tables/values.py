@@ -1,0 +1,42 @@
+"""What the keys of a config may hold."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+
+def _odd(points: int) -> int:
+    if points % 2 == 0:
+        raise ValueError("must be odd, since the centre must lie on the grid")
+    return points
+
+
+def _increasing(ends: tuple[float, float]) -> tuple[float, float]:
+    if not ends[1] - ends[0] > 1e-6 * max(map(abs, ends)):
+        raise ValueError("must increase from its first number to its second, by more than float32 rounds")
+    return ends
+
+
+def _printable(label: str) -> str:
+    if not label.isprintable() or label != label.strip():
+        raise ValueError("must be printable, without blanks at its ends")
+    return label
+
+
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Positive = Annotated[float, Field(gt=0)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+ConditionNumber = Annotated[float, Field(ge=1)]
+Margin = Annotated[float, Field(ge=0, le=10)]  # share of the paths' extent, added on each side
+Label = Annotated[str, Field(min_length=1, max_length=40), AfterValidator(_printable)]
+Range = Annotated[tuple[float, float], AfterValidator(_increasing)]
+Side = Annotated[int, Field(ge=3, le=2001), AfterValidator(_odd)]  # points on each side of a grid
+# A folder on every system: no separators, no "..", and no dot at the end, which Windows drops.
+FolderName = Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9_-]+)*$")]
+
+
+class Record(BaseModel):
+    """A table of the file: exact types, no unknown keys, never changed."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
