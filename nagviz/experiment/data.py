@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.model_selection import train_test_split
@@ -13,24 +15,36 @@ class Samples(NamedTuple):
     """Inputs and what they are."""
 
     inputs: np.ndarray  # (samples, features), float32
-    labels: np.ndarray  # (samples,), int32
+    targets: np.ndarray  # (samples,), int32
 
 
 class Dataset(NamedTuple):
-    """Disjoint training and test samples."""
+    """Disjoint training, validation and test samples."""
 
     train: Samples
+    validation: Samples | None  # None unless a share was asked for
     test: Samples
-    classes: int
+    outputs: int  # classes, or numbers predicted
+    task: str  # a key of `models.LOSSES`
     source: str  # whence, and under which licence
 
 
-def digits(test_fraction: float, seed: int) -> Dataset:
+def digest(dataset: Dataset) -> str:
+    """The SHA-256 of the arrays."""
+    total = hashlib.sha256()
+    for leaf in jax.tree.leaves((dataset.train, dataset.validation, dataset.test)):
+        total.update(f"{leaf.dtype.str}{leaf.shape}".encode())
+        total.update(np.ascontiguousarray(leaf))
+    return total.hexdigest()
+
+
+def digits(test_fraction: float, seed: int, validation_fraction: float = 0.0) -> Dataset:
     """1,797 scanned digits of 8x8 pixels, scaled to [0, 1], split with every class in proportion.
 
     Args:
         test_fraction: the share of samples held back, in (0, 1).
         seed: of the split.
+        validation_fraction: the share of all samples set apart from the training ones, to choose by.
 
     Returns:
         Data with 64 features and 10 classes.
@@ -48,10 +62,17 @@ def digits(test_fraction: float, seed: int) -> Dataset:
         inputs, labels.astype(np.int32), test_size=test_fraction, random_state=seed, stratify=labels
     )
     train_inputs, test_inputs, train_labels, test_labels = parts
+    train, validation = Samples(train_inputs, train_labels), None
+    if validation_fraction:
+        share = validation_fraction / (1 - test_fraction)
+        a, b, c, d = train_test_split(*train, test_size=share, random_state=seed, stratify=train.targets)
+        train, validation = Samples(a, c), Samples(b, d)
     return Dataset(
-        Samples(train_inputs, train_labels),
+        train,
+        validation,
         Samples(test_inputs, test_labels),
-        classes=10,
+        outputs=10,
+        task="classification",
         source="UCI optical recognition of handwritten digits (CC BY 4.0), by scikit-learn",
     )
 

@@ -50,6 +50,6 @@ def test_the_digits_are_split_without_overlap_and_in_proportion():
     train, test = ({row.tobytes() for row in half.inputs} for half in (parts.train, parts.test))
     assert len(parts.train.inputs) + len(parts.test.inputs) == 1797
     assert not train & test
-    shares = [np.bincount(half.labels, minlength=10) / len(half.labels) for half in (parts.train, parts.test)]
+    shares = [np.bincount(half.targets, minlength=10) / len(half.targets) for half in (parts.train, parts.test)]
     np.testing.assert_allclose(*shares, atol=0.01)
     assert data.digits(0.25, seed=1).train.labels.tolist() != parts.train.labels.tolist()

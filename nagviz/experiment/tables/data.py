@@ -12,6 +12,7 @@ class Digits(Record):
 
     kind: Literal["digits"]
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.25  # kept out of the training
+    validation_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0  # of all samples, to choose learning rates by
 
 
 class Training(Record):
