@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -77,24 +78,24 @@ def _rivals(config: Config, learning_rates: dict[str, float], curvature=None, co
 
 
 def _classification(config: DataRun) -> Problem:
-    try:
-        samples = DATA[config.data.kind](config.data, config.seed)
-    except ValueError as error:  # a share so small or large that a class is missing from a part
-        raise Refusal(f"data.test_fraction: {error}") from None
-    count, features = samples.train.inputs.shape
+    samples = DATA[config.data.kind](config.data, config.seed)
+    if samples.task != "classification":
+        raise Refusal(f"data.task: must be classification for the model {config.model.kind}, got {samples.task}")
+    count, features = len(samples.train.targets), math.prod(samples.train.inputs.shape[1:])
     if config.training.batch_size > count:
         raise Refusal(
             f"training.batch_size: must be at most the {count} training samples, got {config.training.batch_size}"
         )
-    model = MODELS[config.model.kind](config.model, (features, samples.classes), config.seed)
-    trained, tested = jax.device_put((samples.train, samples.test))
+    model = MODELS[config.model.kind](config.model, (features, samples.outputs), config.seed)
+    flat = (s._replace(inputs=s.inputs.reshape(len(s.inputs), -1)) for s in (samples.train, samples.test))
+    trained, tested = jax.device_put(tuple(flat))
 
     def loss(params, batch):
         logits = model.apply(params, batch.inputs)
-        return optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels).mean()
+        return optax.softmax_cross_entropy_with_integer_labels(logits, batch.targets).mean()
 
     def accuracy(params):
-        return (model.apply(params, tested.inputs).argmax(-1) == tested.labels).mean()
+        return (model.apply(params, tested.inputs).argmax(-1) == tested.targets).mean()
 
     return Problem(
         name=config.data.kind,
@@ -146,7 +147,7 @@ def _convex(config: FunctionRun, entry: Logistic) -> Problem:
         steps=entry.steps or config.steps,
         rivals=_rivals(config, entry.learning_rates, surface.curvature, surface.condition_number),
         measures={"relative gap": lambda w: (surface.function(w) - floor) / height, "loss": surface.function},
-        quantity=f"logistic loss, {len(breast_cancer().labels)} samples",
+        quantity=f"logistic loss, {len(breast_cancer().targets)} samples",
         margin=entry.margin,
         tolerance=entry.tolerance,
         x64=True,
