@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import optax
@@ -99,7 +100,33 @@ OTHERS = {  # of the config and a learning rate, which may be a schedule
     "outer_nesterov": lambda c, rate: optim.outer_nesterov(optax.sgd(rate), c.steps, c.outer_learning_rate, c.momentum),
 }
 DECOUPLED = ("adamw", "muon", "lion", "schedule_free_adamw")  # what takes its weight decay itself
-DATA = {"digits": lambda c, seed: data.digits(c.test_fraction, seed, c.validation_fraction)}
+WHOLES = {
+    "digits": lambda c: data.digits(),
+    "breast_cancer": lambda c: data.table("breast_cancer"),
+    "wine": lambda c: data.table("wine"),
+    "diabetes": lambda c: data.table("diabetes"),
+    "mnist_subset": lambda c: data.mnist_subset(c.path, c.average),
+    "mnist1d": lambda c: data.mnist1d(c.samples, c.seed),
+    "mnist": lambda c: data.mnist(c.path),
+    "fashion_mnist": lambda c: data.fashion_mnist(c.path),
+    "cifar10": lambda c: data.cifar10(c.path),
+    "npz": lambda c: data.npz_file(c.path, c.source),
+    "characters": lambda c: data.python_manual(c.length),
+    "text": lambda c: data.text_file(c.path, c.length, c.source),
+    "tfds": lambda c: data.tensorflow_datasets(c.name, c.path),
+    "hf": lambda c: data.hugging_face(c.name, c.inputs, c.targets, c.path),
+}
+
+
+def _cut(table: Any) -> data.Cut:
+    """Of a table, which has the keys that make sense for its kind."""
+    reconstruct = getattr(table, "task", None) == "reconstruction"
+    return data.Cut(getattr(table, "test_fraction", None), table.validation_fraction, table.limit, reconstruct)
+
+
+DATA = {  # of the config and the seed of the cut
+    kind: lambda c, seed, gather=gather: data.made(partial(gather, c), _cut(c), seed) for kind, gather in WHOLES.items()
+}
 MODELS = {"mlp": lambda c, shape, outputs, seed: models.mlp((shape[0], *c.hidden, outputs), seed)}
 FUNCTIONS = {
     "rosenbrock": lambda c: models.rosenbrock(),

@@ -332,7 +332,8 @@ def _explained(schema: dict[str, Any], document: dict[str, Any], fault: ErrorDet
     else:
         key, node = _followed(schema, location)
         key += ("kind",) if kind.startswith("union_tag") else ()
-        word, allowed = _at(document, key), _kinds(node)
+        missing_table = kind == "missing" and "discriminator" in node
+        word, allowed = _at(document, key), [] if missing_table else _kinds(node)
     facts = {"found": _shown(_at(document, key)), "choice": _choice(word, allowed), "message": fault["msg"]}
     return key, _SENTENCES.get(kind, "{message}").format(**facts, **fault.get("ctx", {}))
 
@@ -363,7 +364,7 @@ def _keys(node: dict[str, Any], *, whole: bool) -> list[str]:
 
 def _kinds(node: dict[str, Any]) -> list[str]:
     only = [node["const"]] if "const" in node else []
-    return [*node.get("discriminator", {}).get("mapping", ()), *only]
+    return [*node.get("discriminator", {}).get("mapping", ()), *node.get("enum", ()), *only]
 
 
 # What its keys promise one another.

@@ -174,10 +174,7 @@ def _on_data(config: DataRun) -> Problem:
 
 
 def _dataset(config: DataRun) -> Dataset:
-    try:
-        dataset = DATA[config.data.kind](config.data, config.seed)
-    except ValueError as error:  # a share so small or large that a class is missing from a part
-        raise Refusal(f"data.test_fraction: {error}") from None
+    dataset = DATA[config.data.kind](config.data, config.seed)
     count = len(dataset.train.inputs)
     if config.training.batch_size > count:
         raise Refusal(

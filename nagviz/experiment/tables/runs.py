@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from nagviz.experiment.tables.data import Digits, Training
+from nagviz.experiment.tables.data import Data, Training
 from nagviz.experiment.tables.functions import TestFunction
 from nagviz.experiment.tables.models import Mlp
 from nagviz.experiment.tables.optimizers import Optimizer
@@ -86,7 +86,7 @@ Functions = tuple[Annotated[TestFunction, Field(discriminator="kind")], ...]
 class DataRun(Run):
     """Optimizers train a model on data; the plane is cut through what they found. Functions may go before."""
 
-    data: Digits
+    data: Annotated[Data, Field(discriminator="kind")]
     model: Mlp
     training: Training
     plane: Annotated[Plane, Field(discriminator="kind")] = Pca(kind="pca")
