@@ -122,7 +122,8 @@ def _run(args: argparse.Namespace) -> int:
     except ConfigError as error:  # before jax is loaded: mistakes are told at once
         return _refused(error)
 
-    from nagviz.experiment.pipeline import Refusal, run
+    from nagviz.experiment.pipeline import run
+    from nagviz.experiment.report import Refusal
 
     folder = args.out or Path("runs") / config.name
     try:
@@ -176,9 +177,10 @@ def _declare_slice(words: argparse.ArgumentParser) -> None:
 def _slice(args: argparse.Namespace) -> int:
     from nagviz.experiment.config import ConfigError
     from nagviz.experiment.cutting import Request, cut_run
+    from nagviz.experiment.problems import Standpoint
     from nagviz.experiment.report import Refusal
 
-    request = Request(args.plane, args.grid, args.problem, args.around, args.reach, args.seed)
+    request = Request(Standpoint(args.plane, args.around, args.reach, args.seed), args.grid, args.problem)
     try:
         cut_run(args.folder, request, overwrite=args.overwrite)
     except (ConfigError, Refusal) as error:

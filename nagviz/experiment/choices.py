@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import optax
+from optax import contrib
 
 from nagviz import optim
 from nagviz.experiment import data, models
-from nagviz.experiment.tables.optimizers import Optimizer
 
 
 class Known(NamedTuple):
     """What a problem tells its optimizers."""
 
-    learning_rate: float  # the optimizer's own, the problem's for it, or 1/L
-    condition_number: float | None  # where the problem knows one
-
-
-class Rival(NamedTuple):
-    """An optimizer of a race."""
-
-    name: str
-    optimizer: optax.GradientTransformation
-    deployed: Callable[[optax.OptState, Any], Any]  # state, params -> the point that is measured
-    restarts: Callable[[optax.OptState], jax.Array]  # how often it has restarted
+    condition_number: float | None = None  # where the problem knows one
+    steps: int = 1  # how many it gives them
 
 
 def _at_params(state, params):
@@ -62,34 +51,83 @@ def _momentum(table: Any, known: Known) -> Any:
     return table.momentum if table.schedule is None else SCHEDULES[table.schedule.kind](table.schedule, known)
 
 
-MEMBERS = {  # of the config, what is known, and the keywords that all members take
-    "nag": lambda c, known, **more: optim.nag(known.learning_rate, _momentum(c, known), **more),
-    "heavy_ball": lambda c, known, **more: optim.heavy_ball(known.learning_rate, _momentum(c, known), **more),
-    "qhm": lambda c, known, **more: optim.qhm(known.learning_rate, c.nu, c.beta, **more),
-    "ogm": lambda c, known, **more: optim.ogm(known.learning_rate, c.horizon, **more),
-    "triple_momentum": lambda c, known, **more: optim.triple_momentum(
-        known.learning_rate, _condition_number(c, known), **more
+def _number(rate: Any) -> Any:
+    """The rate of a trial that runs beside others, which comes as a constant schedule, as a number again."""
+    return rate(0) if callable(rate) else rate
+
+
+RATES = {  # factors of the learning rate: of the config, and of the steps that the optimizer takes
+    "cosine": lambda c, steps: optax.cosine_decay_schedule(1.0, c.steps or steps, c.end),
+    "linear": lambda c, steps: optax.linear_schedule(1.0, c.end, c.steps or steps),
+    "warmup_cosine": lambda c, steps: optax.warmup_cosine_decay_schedule(
+        c.start, 1.0, c.warmup, c.steps or steps, c.end
     ),
-    "robust_momentum": lambda c, known, **more: optim.robust_momentum(
-        known.learning_rate, _condition_number(c, known), c.rate, **more
-    ),
-    "item": lambda c, known, **more: optim.item(known.learning_rate, _condition_number(c, known), **more),
-    "mass": lambda c, known, **more: optim.mass(known.learning_rate, c.compensation, _momentum(c, known), **more),
-    "agnes": lambda c, known, **more: optim.agnes(known.learning_rate, c.alpha, c.rho, **more),
-    "schedule_free": lambda c, known, **more: optim.schedule_free(known.learning_rate, c.beta, **more),
-    "primal_averaging": lambda c, known, **more: optim.primal_averaging(known.learning_rate, c.mu_y, c.mu_x, **more),
-    "ema_nesterov": lambda c, known, **more: optim.ema_nesterov(known.learning_rate, c.decay, c.lookahead, **more),
+    "exponential": lambda c, steps: optax.exponential_decay(1.0, c.steps, c.factor),
+    "step": lambda c, steps: optax.piecewise_constant_schedule(1.0, dict.fromkeys(c.at, c.factor)),
 }
-OTHERS = {
-    "sgd": lambda c, known: optax.sgd(known.learning_rate),
-    "adam": lambda c, known: optax.adam(known.learning_rate, c.b1, c.b2, c.eps),
-    "adagrad": lambda c, known: optax.adagrad(known.learning_rate, c.initial_accumulator_value, c.eps),
-    "outer_nesterov": lambda c, known: optim.outer_nesterov(
-        optax.sgd(known.learning_rate), c.steps, c.outer_learning_rate, c.momentum
+MEMBERS = {  # of the config, a learning rate, what is known, and the keywords that all members take
+    "nag": lambda c, rate, known, **more: optim.nag(rate, _momentum(c, known), **more),
+    "heavy_ball": lambda c, rate, known, **more: optim.heavy_ball(rate, _momentum(c, known), **more),
+    "qhm": lambda c, rate, known, **more: optim.qhm(rate, c.nu, c.beta, **more),
+    "ogm": lambda c, rate, known, **more: optim.ogm(rate, c.horizon, **more),
+    "triple_momentum": lambda c, rate, known, **more: optim.triple_momentum(rate, _condition_number(c, known), **more),
+    "robust_momentum": lambda c, rate, known, **more: optim.robust_momentum(
+        rate, _condition_number(c, known), c.rate, **more
     ),
+    "item": lambda c, rate, known, **more: optim.item(rate, _condition_number(c, known), **more),
+    "mass": lambda c, rate, known, **more: optim.mass(_number(rate), c.compensation, _momentum(c, known), **more),
+    "agnes": lambda c, rate, known, **more: optim.agnes(_number(rate), c.alpha, c.rho, **more),
+    "schedule_free": lambda c, rate, known, **more: optim.schedule_free(rate, c.beta, **more),
+    "primal_averaging": lambda c, rate, known, **more: optim.primal_averaging(rate, c.mu_y, c.mu_x, **more),
+    "ema_nesterov": lambda c, rate, known, **more: optim.ema_nesterov(rate, c.decay, c.lookahead, **more),
 }
-DATA = {"digits": lambda c, seed: data.digits(c.test_fraction, seed)}
-MODELS = {"mlp": lambda c, ends, seed: models.mlp((ends[0], *c.hidden, ends[1]), seed)}
+OTHERS = {  # of the config and a learning rate, which may be a schedule
+    "sgd": lambda c, rate: optax.sgd(rate),
+    "optax_nag": lambda c, rate: optax.sgd(rate, c.momentum, nesterov=True),
+    "adam": lambda c, rate: optax.adam(rate, c.b1, c.b2, c.eps),
+    "adamw": lambda c, rate: optax.adamw(rate, c.b1, c.b2, c.eps, weight_decay=c.weight_decay),
+    "nadam": lambda c, rate: optax.nadam(rate, c.b1, c.b2, c.eps),
+    "adagrad": lambda c, rate: optax.adagrad(rate, c.initial_accumulator_value, c.eps),
+    "rmsprop": lambda c, rate: optax.rmsprop(rate, c.decay, c.eps, momentum=c.momentum),
+    "muon": lambda c, rate: contrib.muon(
+        rate, beta=c.beta, weight_decay=c.weight_decay or 0.0, adam_weight_decay=c.weight_decay or 0.0
+    ),
+    "lion": lambda c, rate: optax.lion(rate, c.b1, c.b2, weight_decay=c.weight_decay),
+    "schedule_free_sgd": lambda c, rate: contrib.schedule_free_sgd(rate, b1=c.b1),
+    "schedule_free_adamw": lambda c, rate: contrib.schedule_free_adamw(
+        rate, b1=c.b1, b2=c.b2, eps=c.eps, weight_decay=c.weight_decay or 0.0
+    ),
+    "outer_nesterov": lambda c, rate: optim.outer_nesterov(optax.sgd(rate), c.steps, c.outer_learning_rate, c.momentum),
+}
+DECOUPLED = ("adamw", "muon", "lion", "schedule_free_adamw")  # what takes its weight decay itself
+WHOLES = {
+    "digits": lambda c: data.digits(),
+    "breast_cancer": lambda c: data.table("breast_cancer"),
+    "wine": lambda c: data.table("wine"),
+    "diabetes": lambda c: data.table("diabetes"),
+    "mnist_subset": lambda c: data.mnist_subset(c.path, c.average),
+    "mnist1d": lambda c: data.mnist1d(c.samples, c.seed),
+    "mnist": lambda c: data.mnist(c.path),
+    "fashion_mnist": lambda c: data.fashion_mnist(c.path),
+    "cifar10": lambda c: data.cifar10(c.path),
+    "npz": lambda c: data.npz_file(c.path, c.source),
+    "characters": lambda c: data.python_manual(c.length),
+    "text": lambda c: data.text_file(c.path, c.length, c.source),
+    "tfds": lambda c: data.tensorflow_datasets(c.name, c.path),
+    "hf": lambda c: data.hugging_face(c.name, c.inputs, c.targets, c.path),
+}
+
+
+def _cut(table: Any) -> data.Cut:
+    """Of a table, which has the keys that make sense for its kind."""
+    reconstruct = getattr(table, "task", None) == "reconstruction"
+    return data.Cut(getattr(table, "test_fraction", None), table.validation_fraction, table.limit, reconstruct)
+
+
+DATA = {  # of the config and the seed of the cut
+    kind: lambda c, seed, gather=gather: data.made(partial(gather, c), _cut(c), seed) for kind, gather in WHOLES.items()
+}
+MODELS = {"mlp": lambda c, shape, outputs, seed: models.mlp((shape[0], *c.hidden, outputs), seed)}
 FUNCTIONS = {
     "rosenbrock": lambda c: models.rosenbrock(),
     "beale": lambda c: models.beale(),
@@ -97,16 +135,3 @@ FUNCTIONS = {
     "rastrigin": lambda c: models.rastrigin(),
     "logistic": lambda c: models.logistic(*data.breast_cancer(), c.ridge),
 }
-
-
-def make_rival(table: Optimizer, known: Known) -> Rival:
-    """The optimizer that a table of the config describes.
-
-    Raises:
-        ValueError: a number that the problem's own rules out, such as a rate that its condition number has not.
-    """
-    if table.kind in OTHERS:
-        return Rival(table.name, OTHERS[table.kind](table, known), _at_params, lambda state: jnp.zeros((), jnp.int32))
-    restart = None if table.restart is None else RESTARTS[table.restart.kind](table.restart)
-    optimizer = MEMBERS[table.kind](table, known, restart=restart)
-    return Rival(table.name, optimizer, POINTS[table.evaluate], optim.restarts)

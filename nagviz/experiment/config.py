@@ -22,12 +22,12 @@ its defaults back as TOML.
 
 import difflib
 import json
+import math
 import re
 import reprlib
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, time
-from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -35,8 +35,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from nagviz.experiment.tables.functions import TestFunction
-from nagviz.experiment.tables.optimizers import Optimizer
+from nagviz.experiment.tables.optimizers import Member, Method, Optimizer, Solo
 from nagviz.experiment.tables.runs import Config, DataRun, FunctionRun, Run
+from nagviz.experiment.tables.values import FORMS
 
 Key = tuple[str | int, ...]  # ("optimizers", 0, "momentum")
 
@@ -242,7 +243,7 @@ def _with(tree: Any, key: Key, value: Any) -> Any:
 
 _NEVER = (  # values that TOML has and no key takes, nor JSON can say
     (lambda v: isinstance(v, date | time), "must not be a date or a time, got {}"),
-    (lambda v: isinstance(v, float) and not isfinite(v), "must be a finite number, got {}"),
+    (lambda v: isinstance(v, float) and not math.isfinite(v), "must be a finite number, got {}"),
     (lambda v: isinstance(v, int) and abs(v) >= 2**63, "must fit in 64 bits"),
 )
 
@@ -331,7 +332,8 @@ def _explained(schema: dict[str, Any], document: dict[str, Any], fault: ErrorDet
     else:
         key, node = _followed(schema, location)
         key += ("kind",) if kind.startswith("union_tag") else ()
-        word, allowed = _at(document, key), _kinds(node)
+        missing_table = kind == "missing" and "discriminator" in node
+        word, allowed = _at(document, key), [] if missing_table else _kinds(node)
     facts = {"found": _shown(_at(document, key)), "choice": _choice(word, allowed), "message": fault["msg"]}
     return key, _SENTENCES.get(kind, "{message}").format(**facts, **fault.get("ctx", {}))
 
@@ -343,9 +345,13 @@ def _followed(schema: dict[str, Any], location: Key) -> tuple[Key, dict[str, Any
     for part in location:
         if "discriminator" in node:
             node = {"$ref": node["discriminator"]["mapping"][part]}
+        elif part in FORMS:
+            node = {}
         else:
             key += (part,)
             node = node.get("properties", {}).get(part) or node.get("items") or {}
+        for form in node.get("anyOf", ()):  # a table or nothing
+            node = form if form != {"type": "null"} else node
         if "$ref" in node:
             node = schema["$defs"][node["$ref"].rpartition("/")[2]]
     return key, node
@@ -358,7 +364,7 @@ def _keys(node: dict[str, Any], *, whole: bool) -> list[str]:
 
 def _kinds(node: dict[str, Any]) -> list[str]:
     only = [node["const"]] if "const" in node else []
-    return [*node.get("discriminator", {}).get("mapping", ()), *only]
+    return [*node.get("discriminator", {}).get("mapping", ()), *node.get("enum", ()), *only]
 
 
 # What its keys promise one another.
@@ -371,6 +377,11 @@ def _relations(document: dict[str, Any]) -> Iterator[tuple[Key, str]]:
     yield from _repetitions("optimizers", names)
     yield from _repetitions("functions", _names(document, "functions", TestFunction))
     yield from _unknown_to_a_problem(document, names)
+    yield from _grids(document, names)
+    yield from _seeds(document)
+    for i, table in enumerate(_tables(document, "optimizers")):
+        for key, reason in _parts(document, table):
+            yield ("optimizers", i, *key), reason
     for i, table in enumerate(_tables(document, "optimizers")):
         if "schedule" in table and "momentum" in table:
             yield ("optimizers", i, "schedule"), "stands in the place of momentum; leave one of them out"
@@ -406,6 +417,74 @@ def _unknown_to_a_problem(document: dict[str, Any], names: Sequence[str | None])
         for key, part in ((("optimizers", i), table), (("optimizers", i, "schedule"), schedule)):
             if unknowing and part.get("kind") in _OF_CURVATURE and "condition_number" not in part:
                 yield (*key, "condition_number"), f"is missing, and {unknowing[0]} does not know one"
+
+
+_OPTIMIZERS = {get_args(table.model_fields["kind"].annotation)[0]: table for table in get_args(Optimizer)}
+
+
+def _optimizer(table: dict[str, Any]) -> type[Method]:
+    """Which optimizer a table describes; any, where its kind is wrong."""
+    kind = table.get("kind")
+    return _OPTIMIZERS.get(kind, Method) if isinstance(kind, str) else Method
+
+
+def _parts(document: dict[str, Any], table: dict[str, Any]) -> Iterator[tuple[Key, str]]:
+    """Parts of an optimizer's table that need one another."""
+    looks_ahead = "lookahead" in table
+    for key in ("evaluate", "decay_at", "restart"):
+        if issubclass(_optimizer(table), Solo) and key in table and not looks_ahead:
+            yield (key,), "is of a look-ahead, and there is none; give lookahead, as 0.9, or leave it out"
+    if looks_ahead and "outer" in table:
+        yield ("outer",), "goes around an optimizer that has no look-ahead of its own; leave one of them out"
+    if "decay_at" in table and not table.get("weight_decay", _optimizer(table).model_fields["weight_decay"].default):
+        yield ("decay_at",), "says where weight_decay is taken, and there is none; give it, or leave this out"
+    schedule = table.get("learning_rate_schedule")
+    if isinstance(schedule, dict) and schedule.get("kind") == "warmup_cosine":
+        steps, warmup = [schedule["steps"]] if "steps" in schedule else _lengths(document), schedule.get("warmup")
+        if type(warmup) is int and all(type(n) is int for n in steps) and warmup >= min(steps, default=math.inf):
+            yield ("learning_rate_schedule", "warmup"), f"must be less than the {min(steps)} steps of all, got {warmup}"
+
+
+def _lengths(document: dict[str, Any]) -> list[Any]:
+    """The numbers of steps that the problems of a run give an optimizer."""
+    own = [table.get("steps", document.get("steps")) for table in _tables(document, "functions")]
+    return [*own, document.get("steps")] if _ON_DATA & document.keys() or not own else own
+
+
+def _grids(document: dict[str, Any], names: Sequence[str | None]) -> Iterator[tuple[Key, str]]:
+    """Grids of learning rates, where nothing can choose of them."""
+    data = document.get("data")
+    validated = isinstance(data, dict) and data.get("validation_fraction", 0)
+    functions = _tables(document, "functions")
+    for i, (table, name) in enumerate(zip(_tables(document, "optimizers"), names, strict=True)):
+        if not isinstance(table.get("learning_rate"), list):
+            continue
+        key: Key = ("optimizers", i, "learning_rate")
+        without = [
+            f"functions.{j}"
+            for j, function in enumerate(functions)
+            if not isinstance(function.get("learning_rates"), dict) or name not in function["learning_rates"]
+        ]
+        if without:
+            yield (
+                key,
+                f"is a grid, of which validation data choose, and {without[0]} has none; give one number, "
+                "or the function's own under its learning_rates",
+            )
+        elif _ON_DATA & document.keys() and not validated:
+            yield key, "is a grid, of which validation data choose; give data.validation_fraction, or one number"
+        elif "family" in document and issubclass(_optimizer(table), Member):
+            yield key, "is a grid, which has no one place on the map of [family]; give one number"
+
+
+def _seeds(document: dict[str, Any]) -> Iterator[tuple[Key, str]]:
+    seed, seeds = document.get("seed", 0), document.get("seeds", 1)
+    if type(seed) is not int or type(seeds) is not int:
+        return
+    if seeds > 1 and "functions" in document and not _ON_DATA & document.keys():
+        yield ("seeds",), f"must be 1 where a run has functions alone: nothing is random there, got {seeds}"
+    if seed < 2**32 <= seed + seeds - 1:
+        yield ("seeds",), f"must leave the last seed, seed + seeds - 1, less than {2**32}, got {seeds}"
 
 
 def _divisions(document: dict[str, Any]) -> Iterator[tuple[Key, str]]:

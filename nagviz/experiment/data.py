@@ -1,74 +1,63 @@
-"""Data sets, decoded, split and ready for a device."""
+"""Data sets by name, decoded, cut into parts and ready for a device.
+
+    table of the config -> Whole (as it is published) -> Dataset (train, validation, test)
+
+Where a set is looked for is in `sources`, how its files are read in `readers`, how it is cut in `samples`.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
 
-import numpy as np
-from sklearn.datasets import load_breast_cancer, load_digits
-from sklearn.model_selection import train_test_split
+from nagviz.experiment.images import averaged, cifar10, fashion_mnist, mnist, mnist_subset
+from nagviz.experiment.libraries import hugging_face, npz_file, tensorflow_datasets
+from nagviz.experiment.readers import read_cifar, read_idx, read_npz, read_table, read_text
+from nagviz.experiment.report import Refusal
+from nagviz.experiment.samples import Cut, Dataset, Samples, Whole, digest, divide
+from nagviz.experiment.signals import mnist1d
+from nagviz.experiment.tabular import breast_cancer, digits, table
+from nagviz.experiment.texts import pieces, python_manual, text_file
+
+__all__ = [
+    "Cut",
+    "Dataset",
+    "Samples",
+    "Whole",
+    "averaged",
+    "breast_cancer",
+    "cifar10",
+    "digest",
+    "digits",
+    "divide",
+    "fashion_mnist",
+    "hugging_face",
+    "made",
+    "mnist",
+    "mnist1d",
+    "mnist_subset",
+    "npz_file",
+    "pieces",
+    "python_manual",
+    "read_cifar",
+    "read_idx",
+    "read_npz",
+    "read_table",
+    "read_text",
+    "table",
+    "tensorflow_datasets",
+    "text_file",
+]
 
 
-class Samples(NamedTuple):
-    """Inputs and what they are."""
+def made(gather: Callable[[], Whole], cut: Cut, seed: int) -> Dataset:
+    """A data set, gathered and cut.
 
-    inputs: np.ndarray  # (samples, features), float32
-    labels: np.ndarray  # (samples,), int32
-
-
-class Dataset(NamedTuple):
-    """Disjoint training and test samples."""
-
-    train: Samples
-    test: Samples
-    classes: int
-    source: str  # whence, and under which licence
-
-
-def digits(test_fraction: float, seed: int) -> Dataset:
-    """1,797 scanned digits of 8x8 pixels, scaled to [0, 1], split with every class in proportion.
-
-    Args:
-        test_fraction: the share of samples held back, in (0, 1).
-        seed: of the split.
-
-    Returns:
-        Data with 64 features and 10 classes.
-
-    Example:
-        >>> data = digits(test_fraction=0.25, seed=0)
-        >>> print(data.train.inputs.shape, data.test.inputs.shape, data.train.inputs.max())
-        (1347, 64) (450, 64) 1.0
-
-    Source: Alpaydin and Kaynak (1998), UCI Machine Learning Repository, CC BY 4.0; by scikit-learn.
+    Raises:
+        Refusal: it is not there, or wrong, or cannot be cut so; the text names the place and the remedy.
     """
-    inputs, labels = load_digits(return_X_y=True)
-    inputs = (inputs / 16).astype(np.float32)
-    parts = train_test_split(
-        inputs, labels.astype(np.int32), test_size=test_fraction, random_state=seed, stratify=labels
-    )
-    train_inputs, test_inputs, train_labels, test_labels = parts
-    return Dataset(
-        Samples(train_inputs, train_labels),
-        Samples(test_inputs, test_labels),
-        classes=10,
-        source="UCI optical recognition of handwritten digits (CC BY 4.0), by scikit-learn",
-    )
-
-
-def breast_cancer() -> Samples:
-    """569 tumours of 30 measured features, standardised, with a constant column for the bias.
-
-    Returns:
-        Inputs of 31 features and labels 0 (malignant) and 1 (benign); the inputs are float64.
-
-    Example:
-        >>> samples = breast_cancer()
-        >>> print(samples.inputs.shape, samples.labels.sum(), samples.inputs[:, :30].std(0).round(6).max())
-        (569, 31) 357 1.0
-
-    Source: Wolberg, Street, Mangasarian (1993), UCI Machine Learning Repository, CC BY 4.0; by scikit-learn.
-    """
-    inputs, labels = load_breast_cancer(return_X_y=True)
-    standardised = (inputs - inputs.mean(0)) / inputs.std(0)
-    return Samples(np.column_stack([standardised, np.ones(len(inputs))]), labels.astype(np.int32))
+    try:
+        return divide(gather(), cut, seed)
+    except ImportError as error:
+        raise Refusal(f"data: package {error.name} is not installed; pip install it, or name other data") from None
+    except (OSError, ValueError) as error:
+        raise Refusal(f"data: {error}") from None

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from flax import nnx
 
 
@@ -16,7 +17,24 @@ class Model(NamedTuple):
     """A pure function of its parameters."""
 
     params: Any  # the start, a tree of arrays
-    apply: Callable[[Any, jax.Array], jax.Array]  # params, inputs (samples, features) -> logits
+    apply: Callable[[Any, jax.Array], jax.Array]  # params, inputs (samples, ...) -> outputs
+    statistics: Callable[[Any, jax.Array], Any] | None = None  # params, training inputs -> what `apply_with` needs
+    apply_with: Callable[[Any, Any, jax.Array], jax.Array] | None = None  # params, statistics, inputs -> outputs
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """The mean cross entropy of logits (samples, classes) and labels (samples,)."""
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+
+def accuracy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """The share of labels that have the largest logit."""
+    return (logits.argmax(-1) == labels).mean()
+
+
+LOSSES = {"classification": cross_entropy}
+QUANTITIES = {"classification": "cross entropy"}
+SCORES = {"classification": ("test accuracy", accuracy)}
 
 
 class MLP(nnx.Module):

@@ -4,48 +4,105 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from nagviz import landscape
-from nagviz.experiment.choices import DATA, FUNCTIONS, MODELS, Known, Rival, make_rival
-from nagviz.experiment.data import breast_cancer
+from nagviz.experiment.choices import DATA, FUNCTIONS, MODELS, Known
+from nagviz.experiment.data import Dataset, breast_cancer, digest
+from nagviz.experiment.measures import AT_ONCE, Measure, mean_over, measurer, of_point, predictor
+from nagviz.experiment.models import LOSSES, QUANTITIES, SCORES, Landscape
 from nagviz.experiment.report import Refusal
+from nagviz.experiment.rivals import Rival, make_rival
 from nagviz.experiment.tables.functions import Logistic, PlanarFunction
 from nagviz.experiment.tables.runs import Config, DataRun, FunctionRun
 from nagviz.experiment.training import Batches
+from nagviz.experiment.trials import Course, Trial
+
+
+class Standpoint(NamedTuple):
+    """Which plane a loss is drawn on."""
+
+    kind: str = "pca"  # a key of `planes.PLANES`
+    around: str | None = None  # the optimizer at whose end the plane stands; the first if left out
+    reach: float | None = None  # from the origin to each side; as far as the paths go if left out
+    seed: int = 0  # of random directions
 
 
 class Problem(NamedTuple):
     """What the optimizers race on."""
 
     name: str
-    start: Any  # parameters, shared by all
-    loss: Callable[..., jax.Array]
-    batches: Batches | None
-    steps: int
+    starts: tuple[Any, ...]  # parameters, shared by all rivals; one for each seed
+    loss: Callable[..., jax.Array]  # what they descend
+    batches: Batches | None  # those of the first seed
+    snapshots: np.ndarray  # the steps at which a path is kept; the last one ends it
     rivals: tuple[Rival, ...]
-    measures: dict[str, Callable[[Any], jax.Array]]  # of parameters; the one to draw comes first
+    measures: dict[str, Measure]  # of parameters; the one to draw comes first
     quantity: str  # the loss on a slice, for a colour bar
+    seeds: tuple[int, ...] = (0,)
+    watch: Measure | None = None  # what tells divergence; the first measure if left out
+    judged: Callable[..., jax.Array] | None = None  # the loss as it is measured and cut, where that differs
     sliced: str = "loss"  # which measure that is
+    validated: str | None = None  # the measure that chooses of a grid of learning rates
+    measure_every: int = 1  # snapshots between two that are measured
     margin: float = 0.2  # around the paths on a slice, as a share of their extent
+    standpoint: Standpoint = Standpoint()
     space: tuple[landscape.Plane, list[tuple[float, float]]] | None = None  # the whole of it, and what to show of it
     tolerance: float | None = None  # of the first measure, at which a path is complete
     x64: bool = False  # whether it is worked on in float64
+    digest: str | None = None  # of the arrays of its data
 
     def precision(self) -> AbstractContextManager:
         """In which to work on it."""
         return jax.enable_x64(True) if self.x64 else nullcontext()
 
-    def files(self, folder: Path, number: int) -> list[Path]:
-        """Where a run keeps the rivals' paths, if this is its problem of that number."""
-        return [folder / "paths" / f"{number}-{i}.zarr" for i in range(len(self.rivals))]
+    def course(self, rival: Rival) -> Course:
+        """What the trials of a rival share."""
+        name, first = next(iter(self.measures.items()))
+        watch = measurer({name: self.watch or first})
+        return Course(
+            self.loss,
+            rival.optimizer,
+            rival.deployed,
+            rival.restarts,
+            lambda points: watch(points)[name],
+            self.snapshots,
+            self.tolerance,
+        )
+
+    def trials(self, folder: Path, number: int, rival: Rival) -> list[Trial]:
+        """Where a rival starts, once for each learning rate and seed, if this is the run's problem of that number."""
+        i = self.rivals.index(rival)
+        return [
+            Trial(
+                rate,
+                start,
+                self.batches and self.batches._replace(seed=seed),
+                folder / "paths" / f"{'-'.join((f'{number}-{i}', *words))}.zarr",
+            )
+            for words, rate, seed, start in self._draws(rival)
+        ]
+
+    def _draws(self, rival: Rival):
+        for j, rate in enumerate(rival.learning_rates):
+            for seed, start in zip(self.seeds, self.starts, strict=True):
+                graded = (f"rate{j}",) if len(rival.learning_rates) > 1 else ()
+                yield (*graded, *((f"seed{seed}",) if len(self.seeds) > 1 else ())), rate, seed, start
+
+    @property
+    def start(self) -> Any:
+        """Of the first seed; the paths are trees like it."""
+        return self.starts[0]
+
+    @property
+    def steps(self) -> int:
+        """Of each trial."""
+        return int(self.snapshots[-1])
 
     @property
     def data(self) -> list[Any] | None:
@@ -59,73 +116,92 @@ def make_problems(config: Config) -> list[Problem]:
     Raises:
         Refusal: the config does not fit the data, or a method what is known of a problem.
     """
-    on_data = [_classification(config)] if isinstance(config, DataRun) else []
+    on_data = [_on_data(config)] if isinstance(config, DataRun) else []
     functions = (_convex if isinstance(f, Logistic) else _planar for f in config.functions)
     return [*(make(config, f) for make, f in zip(functions, config.functions, strict=True)), *on_data]
 
 
-def _rivals(config: Config, learning_rates: dict[str, float], curvature=None, condition_number=None):
+def _rivals(config: Config, steps: int, learning_rates: dict[str, float], surface: Landscape | None = None):
     """The optimizers, with what the problem knows; a rate of its own goes before theirs, and theirs before 1/L."""
+    known = Known(surface.condition_number if surface else None, steps)
     rivals = []
     for i, table in enumerate(config.optimizers):
-        rate = learning_rates.get(table.name, table.learning_rate)
+        rates = learning_rates.get(table.name, table.learning_rate)
+        rates = 1 / surface.curvature if rates is None else rates
         try:
-            rivals.append(make_rival(table, Known(1 / curvature if rate is None else rate, condition_number)))
+            rivals.append(make_rival(table, rates if isinstance(rates, tuple) else (rates,), known))
         except ValueError as error:
             raise Refusal(f"optimizers.{i}: {error}") from None
     return tuple(rivals)
 
 
-def _classification(config: DataRun) -> Problem:
-    try:
-        samples = DATA[config.data.kind](config.data, config.seed)
-    except ValueError as error:  # a share so small or large that a class is missing from a part
-        raise Refusal(f"data.test_fraction: {error}") from None
-    count, features = samples.train.inputs.shape
+def _snapshots(config: Config, steps: int) -> np.ndarray:
+    return np.arange(config.every, steps + 1, config.every)
+
+
+def _on_data(config: DataRun) -> Problem:
+    dataset = _dataset(config)
+    seeds = tuple(range(config.seed, config.seed + config.seeds))
+    shape = dataset.train.inputs.shape[1:]
+    models = [MODELS[config.model.kind](config.model, shape, dataset.outputs, seed) for seed in seeds]
+    model, task_loss = models[0], LOSSES[dataset.task]
+    parts = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    parts = jax.device_put({name: part for name, part in parts.items() if part is not None})
+    few = jax.tree.map(lambda leaf: leaf[:AT_ONCE], parts["train"])
+    predict = predictor(model, few.inputs)
+    score, scored = SCORES[dataset.task]
+    mean_loss = mean_over(predict, task_loss)
+    measures = {f"{name} loss": Measure(mean_loss, part) for name, part in parts.items() if name != "test"}
+    return Problem(
+        name=config.data.kind,
+        starts=tuple(model.params for model in models),
+        loss=lambda params, batch: task_loss(model.apply(params, batch.inputs), batch.targets),
+        batches=Batches(parts["train"], config.training.batch_size, config.seed),
+        snapshots=_snapshots(config, config.steps),
+        rivals=_rivals(config, config.steps, {}),
+        measures={**measures, score: Measure(mean_over(predict, scored), parts["test"])},
+        quantity=f"train {QUANTITIES[dataset.task]}, {len(dataset.train.inputs):,} samples",
+        seeds=seeds,
+        watch=Measure(mean_loss, few),
+        judged=lambda params, batch: task_loss(predict(params)(batch.inputs), batch.targets),
+        sliced="train loss",
+        validated="validation loss" if dataset.validation is not None else None,
+        measure_every=config.measure_every,
+        margin=config.slice.margin,
+        standpoint=Standpoint(**config.plane.model_dump()),
+        digest=digest(dataset),
+    )
+
+
+def _dataset(config: DataRun) -> Dataset:
+    dataset = DATA[config.data.kind](config.data, config.seed)
+    count = len(dataset.train.inputs)
     if config.training.batch_size > count:
         raise Refusal(
             f"training.batch_size: must be at most the {count} training samples, got {config.training.batch_size}"
         )
-    model = MODELS[config.model.kind](config.model, (features, samples.classes), config.seed)
-    trained, tested = jax.device_put((samples.train, samples.test))
-
-    def loss(params, batch):
-        logits = model.apply(params, batch.inputs)
-        return optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels).mean()
-
-    def accuracy(params):
-        return (model.apply(params, tested.inputs).argmax(-1) == tested.labels).mean()
-
-    return Problem(
-        name=config.data.kind,
-        start=model.params,
-        loss=loss,
-        batches=Batches(trained, config.training.batch_size, config.seed),
-        steps=config.steps,
-        rivals=_rivals(config, {}),
-        measures={"train loss": partial(loss, batch=trained), "test accuracy": accuracy},
-        quantity=f"train cross entropy, {count:,} samples",
-        sliced="train loss",
-        margin=config.slice.margin,
-    )
+    return dataset
 
 
 def _planar(config: FunctionRun, entry: PlanarFunction) -> Problem:
     surface = FUNCTIONS[entry.kind](entry)
     minima = jnp.asarray(surface.minima)
     axes = jnp.eye(2)
+    steps = entry.steps or config.steps
 
     def distance(params):
         return jnp.linalg.norm(minima - params, axis=1).min()
 
     return Problem(
         name=entry.name,
-        start=jnp.asarray(entry.start, jnp.float32),
+        starts=(jnp.asarray(entry.start, jnp.float32),),
         loss=surface.function,
         batches=None,
-        steps=entry.steps or config.steps,
-        rivals=_rivals(config, entry.learning_rates, surface.curvature, surface.condition_number),
-        measures={"loss": surface.function, "distance to minimum": distance},
+        snapshots=_snapshots(config, steps),
+        rivals=_rivals(config, steps, entry.learning_rates, surface),
+        measures={"loss": of_point(surface.function), "distance to minimum": of_point(distance)},
+        seeds=(config.seed,),
+        measure_every=config.measure_every,
         quantity="f(x, y)",
         space=(landscape.Plane(jnp.zeros(2), (axes[0], axes[1]), ("x", "y")), [entry.x, entry.y]),
     )
@@ -137,16 +213,22 @@ def _convex(config: FunctionRun, entry: Logistic) -> Problem:
         surface = FUNCTIONS[entry.kind](entry)
         start, lowest = jnp.zeros(len(surface.minima[0])), surface.function(jnp.asarray(surface.minima[0]))
         height = float(surface.function(start) - lowest)
-    floor = float(lowest)
+    floor, steps = float(lowest), entry.steps or config.steps
+
+    def gap(params):
+        return (surface.function(params) - floor) / height
+
     return Problem(
         name=entry.name,
-        start=start,
+        starts=(start,),
         loss=surface.function,
         batches=None,
-        steps=entry.steps or config.steps,
-        rivals=_rivals(config, entry.learning_rates, surface.curvature, surface.condition_number),
-        measures={"relative gap": lambda w: (surface.function(w) - floor) / height, "loss": surface.function},
-        quantity=f"logistic loss, {len(breast_cancer().labels)} samples",
+        snapshots=_snapshots(config, steps),
+        rivals=_rivals(config, steps, entry.learning_rates, surface),
+        measures={"relative gap": of_point(gap), "loss": of_point(surface.function)},
+        seeds=(config.seed,),
+        measure_every=config.measure_every,
+        quantity=f"logistic loss, {len(breast_cancer().targets)} samples",
         margin=entry.margin,
         tolerance=entry.tolerance,
         x64=True,
@@ -169,7 +251,14 @@ def cut(problem: Problem, plane: landscape.Plane, ranges, grid: int, **options: 
     """
     x, y = (np.linspace(*ends, grid) for ends in ranges)
     return landscape.evaluate(
-        problem.loss, plane, x, y, batches=problem.data, quantity=problem.quantity, effort=_EFFORT, **options
+        problem.judged or problem.loss,
+        plane,
+        x,
+        y,
+        batches=problem.data,
+        quantity=problem.quantity,
+        effort=_EFFORT,
+        **options,
     )
 
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
+from typing import Any
 
 import jax
 
@@ -28,6 +29,8 @@ OUTPUTS = (  # what `start_folder` may delete when it is told to overwrite: noth
     "family.pdf",
     "results.csv",
     "results.md",
+    "grid.csv",
+    "grid.md",
     "slice-*.png",
     "slice-*.pdf",
     "slices/*.zarr",
@@ -42,12 +45,13 @@ class Refusal(Exception):  # noqa: N818
     """Something that the user has to settle before work can start; its text says how."""
 
 
-def start_folder(folder: Path, config: str, *, resume: bool, overwrite: bool) -> None:
+def start_folder(folder: Path, config: str, facts: Mapping[str, Any], *, resume: bool, overwrite: bool) -> None:
     """Make a run's folder and write its resolved config; touch nothing that is not a run's.
 
     Args:
         folder: where.
         config: the resolved config, as TOML.
+        facts: what else the results depend on, for `environment.json`; "data" are the digests of the arrays.
         resume: go on in a folder that holds the same config.
         overwrite: delete what an earlier run wrote there.
 
@@ -61,6 +65,7 @@ def start_folder(folder: Path, config: str, *, resume: bool, overwrite: bool) ->
             _require_run(folder, written, resume or overwrite)
             if resume:
                 _require_same(written, config)
+                _require_same_data(folder / "environment.json", facts.get("data", {}))
         if overwrite:
             for pattern in OUTPUTS:
                 for path in folder.glob(pattern):
@@ -68,7 +73,7 @@ def start_folder(folder: Path, config: str, *, resume: bool, overwrite: bool) ->
         for part in ("paths", "slices"):
             (folder / part).mkdir(parents=True, exist_ok=True)
         write(written, config)
-        write(folder / "environment.json", json.dumps(environment(), indent=2) + "\n")
+        write(folder / "environment.json", json.dumps({**environment(), **facts}, indent=2) + "\n")
     except OSError as error:
         raise Refusal(f"{error.filename or folder}: {error.strerror}; name another folder by --out") from error
 
@@ -92,6 +97,16 @@ def _require_same(written: Path, config: str) -> None:
             + "\n".join(lines)
             + "\ngive its config, or --overwrite, or --out DIR"
         )
+
+
+def _require_same_data(written: Path, data: Mapping[str, str]) -> None:
+    before = json.loads(written.read_text(encoding="utf-8")).get("data", {})
+    for name, digest in data.items():
+        if before.get(name, digest) != digest:
+            raise Refusal(
+                f"{written.parent} holds a run on other {name} data (SHA-256 {before[name]:.12}..., now "
+                f"{digest:.12}...), which cannot be resumed on these; give them back, or --overwrite, or --out DIR"
+            )
 
 
 def environment() -> dict[str, str | list[str]]:

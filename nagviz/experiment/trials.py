@@ -16,7 +16,8 @@ import jax
 import numpy as np
 import optax
 
-from nagviz.experiment.training import Batches
+from nagviz import landscape
+from nagviz.experiment.training import Batches, train
 
 
 class Course(NamedTuple):
@@ -71,9 +72,60 @@ def run_trials(course: Course, trials: Sequence[Trial], advance: Callable[[int],
         Refusal: a file is damaged, or cannot be written; it says which.
         KeyboardInterrupt: Ctrl-C was pressed; chunk and checkpoint are saved. A second one ends the process at once.
     """
-    raise NotImplementedError
+    facts = []
+    for trial in trials:
+        if not is_done(trial.file):
+            _run(course, trial, advance)
+        facts.append(Facts(**landscape.load_trajectory(trial.file, trial.start)[1]))
+    return facts
 
 
 def is_done(file: Path) -> bool:
     """Whether a trial's path is complete, so that it will not be trained again."""
-    raise NotImplementedError
+    return file.exists()
+
+
+def _run(course: Course, trial: Trial, advance) -> None:
+    start = jax.tree.map(lambda leaf: np.asarray(leaf)[None], trial.start)
+    path = landscape.Trajectory(np.zeros(1, int), start)
+    kept, counts, seconds, diverged = [path], [np.zeros(1, int)], 0.0, None
+    steps, optimizer = int(course.snapshots[-1]), course.optimizer(trial.learning_rate)
+    for chunk in train(
+        course.loss,
+        trial.start,
+        optimizer,
+        steps=steps,
+        every=int(course.snapshots[0]),
+        batches=trial.batches,
+        observe=lambda state, params: (course.deployed(state, params), course.restarts(state)),
+    ):
+        point, count = chunk.params
+        kept.append(landscape.Trajectory(chunk.steps, point))
+        counts.append(count)
+        seconds += chunk.seconds
+        advance(len(chunk.losses))
+        watched = np.asarray(course.watch(point))
+        before = chunk.steps[-1] - len(chunk.losses) + np.arange(len(chunk.losses))
+        after = np.isfinite(watched) & _finite(landscape.Trajectory(chunk.steps, point))
+        seen = [*before[~np.isfinite(chunk.losses)], *chunk.steps[~after]]
+        diverged = int(min(seen)) if seen else None
+        if diverged is not None or (course.tolerance is not None and (watched <= course.tolerance).any()):
+            advance(steps - int(chunk.steps[-1]))
+            break
+    path = jax.tree.map(lambda *parts: np.concatenate(parts), *kept)
+    steps, count = path.steps, np.concatenate(counts)
+    path = jax.tree.map(lambda leaf: leaf[_finite(path)], path)
+    watched = np.asarray(course.watch(path.params))
+    if course.tolerance is not None and (watched <= course.tolerance).any():
+        end = int(np.argmax(watched <= course.tolerance)) + 1
+        path = jax.tree.map(lambda leaf: leaf[:end], path)
+    seen = steps <= path.steps[-1]
+    marks = steps[1:][(np.diff(count) > 0) & seen[1:]].tolist()
+    facts = Facts(seconds, diverged, int(count[seen][-1]), marks)
+    landscape.save_trajectory(trial.file, path, **facts._asdict())
+
+
+def _finite(path: landscape.Trajectory) -> np.ndarray:
+    leaves = (np.asarray(leaf) for leaf in jax.tree.leaves(path.params))
+    rows = [np.isfinite(leaf.reshape(len(leaf), -1)).all(axis=1) for leaf in leaves]
+    return np.all(rows, axis=0)

@@ -67,11 +67,23 @@ learning_rate = 0.1
 """
 
 KINDS = (
-    "allowed: adagrad, adam, agnes, ema_nesterov, heavy_ball, item, mass, nag, ogm, outer_nesterov, "
-    "primal_averaging, qhm, robust_momentum, schedule_free, sgd, triple_momentum"
+    "allowed: adagrad, adam, adamw, agnes, ema_nesterov, heavy_ball, item, lion, mass, muon, nadam, nag, ogm, "
+    "optax_nag, outer_nesterov, primal_averaging, qhm, rmsprop, robust_momentum, schedule_free, "
+    "schedule_free_adamw, schedule_free_sgd, sgd, triple_momentum"
 )
-NAG_KEYS = "allowed: kind, name, learning_rate, evaluate, restart, momentum, schedule"
-ROOT_KEYS = "allowed: name, seed, steps, every, slice, family, optimizers, data, model, training, plane, functions"
+NAG_KEYS = (
+    "allowed: kind, name, learning_rate, learning_rate_schedule, clip, weight_decay, evaluate, decay_at, restart, "
+    "momentum, schedule"
+)
+ROOT_KEYS = (
+    "allowed: name, seed, seeds, steps, every, measure_every, slice, family, optimizers, data, model, training, "
+    "plane, functions"
+)
+SETS = (
+    "allowed: breast_cancer, characters, cifar10, diabetes, digits, fashion_mnist, hf, mnist, mnist1d, mnist_subset, "
+    "npz, text, tfds, wine"
+)
+DIGITS_KEYS = "allowed: kind, validation_fraction, limit, test_fraction, task"
 CHOICE = "a run has functions, or data with a model and training, or both"
 
 # In place of what, write what, and get which answers (each after "run.toml:").
@@ -136,7 +148,11 @@ IN_DATA = [
     ("[32]", f"{[1] * 17}", "11: model.hidden: must have 16 or fewer entries, got an array of 17"),
     ("[32]", "32", "11: model.hidden: must be an array, as [1, 2], or tables under [[NAME]], got 32"),
     ("[slice]", "[[slice]]", "16: slice: must be a table, got an array of 1"),
-    ("[slice]", "[data.slice]", "16: data.slice: is no known key; allowed: kind, test_fraction"),
+    (
+        "[slice]",
+        "[data.slice]",
+        f"16: data.slice: is no known key; {DIGITS_KEYS}",
+    ),
     # what is there, and what is missing
     ("seed", "sead", f"3: sead: is no known key; did you mean 'seed'? {ROOT_KEYS}"),
     ("seed = 0", '"se ed" = 0', f"3: \"se ed\": is no known key; did you mean 'seed'? {ROOT_KEYS}"),
@@ -165,8 +181,21 @@ IN_DATA = [
     ('"nag"', "[]", f"20: optimizers.0.kind: must be a known kind, got []; {KINDS}"),
     ('"nag"', "1979-05-27", "20: optimizers.0.kind: must not be a date or a time, got 1979-05-27"),
     ('kind = "nag"', "", f"19: optimizers.0.kind: is missing; {KINDS}"),
-    ('"pca"', '"pcb"', "15: plane.kind: must be a known kind, got 'pcb'; did you mean 'pca'? allowed: pca"),
-    ('kind = "digits"', "", "6: data.kind: is missing; allowed: digits"),
+    (
+        '"pca"',
+        '"pcb"',
+        "15: plane.kind: must be a known kind, got 'pcb'; did you mean 'pca'? allowed: hessian, pca, points, random",
+    ),
+    ('kind = "digits"', "", f"6: data.kind: is missing; {SETS}"),
+    ('"digits"', '"digit"', f"7: data.kind: must be a known kind, got 'digit'; did you mean 'digits'? {SETS}"),
+    (
+        "= 0.25",
+        '= 0.25\ntask = "regression"',
+        "9: data.task: must be a known kind, got 'regression'; allowed: classification, reconstruction",
+    ),
+    ("= 0.25", "= 0.25\npath = 3", f"9: data.path: is no known key; {DIGITS_KEYS}"),
+    ("= 0.25", "= 0.25\nlimit = 0", "9: data.limit: must be at least 1, got 0"),
+    ("= 0.25", "= 0.25\nvalidation_fraction = 1", "9: data.validation_fraction: must be less than 1, got 1"),
     # names
     (
         '"adam"',
@@ -307,7 +336,7 @@ def test_every_mistake_comes_at_once_in_the_order_of_the_file(write):
     wrong = {
         "= 600": "= 0",
         "seed": "sead",
-        '"digits"': '"mnist"',
+        '"digits"': '"mnyst"',
         "= 51": "= 50",
         "= 0.9": "= inf",
         '"adam"': '"nag"',

@@ -9,7 +9,7 @@ import pytest
 from scipy.interpolate import RegularGridInterpolator
 
 from nagviz.cli import main
-from nagviz.experiment.cutting import PLANES
+from nagviz.experiment.planes import PLANES
 from nagviz.landscape import load_slice
 
 DIGITS = Path(__file__).parents[2] / "experiments" / "digits.toml"

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from nagviz.cli import main
-from nagviz.experiment.choices import Known, make_rival
+from nagviz.experiment.choices import Known
 from nagviz.experiment.config import load
-from nagviz.experiment.pipeline import _coefficients
+from nagviz.experiment.family_map import Method, coefficients
+from nagviz.experiment.rivals import make_rival
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
@@ -73,10 +74,15 @@ PLACES = {  # of the methods of family.toml: step weight, momentum, correction
 }
 
 
+def method(table, known):
+    rate = table.learning_rate
+    return Method(make_rival(table, (rate,), known).optimizer(rate), rate)
+
+
 @pytest.mark.parametrize("name", PLACES)
 def test_methods_stand_on_the_map_where_the_table_of_the_family_puts_them(name):
     (table,) = (o for o in load(EXPERIMENTS / "family.toml").optimizers if o.name == name)
-    found = _coefficients(make_rival(table, Known(table.learning_rate, 50)), table.learning_rate, steps=5)
+    found = coefficients(method(table, Known(50)), steps=5)
     np.testing.assert_allclose(found, np.tile(PLACES[name], (5, 1)), atol=1e-6)
 
 
@@ -84,7 +90,7 @@ def test_coefficients_that_follow_a_recurrence_move_over_the_map():
     (table,) = (o for o in load(EXPERIMENTS / "family.toml").optimizers if o.name == "OGM")
     th = theta(10)
     expected = np.stack([np.ones(10), (th[:-1] - 1) / th[1:], th[:-1] / th[1:]], axis=1)
-    found = _coefficients(make_rival(table, Known(0.02, None)), 0.02, steps=10)
+    found = coefficients(method(table, Known()), steps=10)
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nagviz.experiment import data, models
+from nagviz.experiment import models
 
 FUNCTIONS = {
     "rosenbrock": (models.rosenbrock(), [(2.0, 3.0)], [101.0]),
@@ -43,13 +43,3 @@ def test_a_seed_is_a_start():
     first, again, other = (models.mlp((4, 3, 2), seed=s).params for s in (0, 0, 1))
     assert jax.tree.all(jax.tree.map(jnp.array_equal, first, again))
     assert not jax.tree.all(jax.tree.map(jnp.array_equal, first, other))
-
-
-def test_the_digits_are_split_without_overlap_and_in_proportion():
-    parts = data.digits(0.25, seed=0)
-    train, test = ({row.tobytes() for row in half.inputs} for half in (parts.train, parts.test))
-    assert len(parts.train.inputs) + len(parts.test.inputs) == 1797
-    assert not train & test
-    shares = [np.bincount(half.labels, minlength=10) / len(half.labels) for half in (parts.train, parts.test)]
-    np.testing.assert_allclose(*shares, atol=0.01)
-    assert data.digits(0.25, seed=1).train.labels.tolist() != parts.train.labels.tolist()

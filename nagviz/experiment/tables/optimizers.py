@@ -4,7 +4,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from nagviz.experiment.tables.values import ConditionNumber, Count, Decay, Label, Positive, Record, Share
+from nagviz.experiment.tables.values import (
+    ConditionNumber,
+    Count,
+    Counts,
+    Decay,
+    Label,
+    NotNegative,
+    Positive,
+    Rates,
+    Record,
+    Share,
+)
 
 
 class Reject(Record):
@@ -90,23 +101,115 @@ class Sutskever(Record):
 Schedule = FromConditionNumber | Nesterov2004 | Fista | Friction | Rational | Sutskever
 
 
+class ToTheEnd(Record):
+    """What the schedules of the learning rate have that end somewhere: shares of `learning_rate`."""
+
+    kind: str
+    end: Share = 0.0  # where it comes to
+    steps: Count | None = None  # in so many steps; by default in all that the optimizer takes
+
+
+class Cosine(ToTheEnd):
+    """Half a wave from the learning rate down to its end."""
+
+    kind: Literal["cosine"]
+
+
+class Linear(ToTheEnd):
+    """A straight line from the learning rate to its end."""
+
+    kind: Literal["linear"]
+
+
+class WarmupCosine(ToTheEnd):
+    """A straight line up to the learning rate, then half a wave down; `steps` counts both."""
+
+    kind: Literal["warmup_cosine"]
+    warmup: Count  # steps up
+    start: Share = 0.0
+
+
+class Exponential(Record):
+    """factor^(t/steps)."""
+
+    kind: Literal["exponential"]
+    factor: Annotated[float, Field(gt=0, le=1)]
+    steps: Count = 1
+
+
+class Step(Record):
+    """Multiplied by the factor at each of some steps."""
+
+    kind: Literal["step"]
+    factor: Positive
+    at: Counts
+
+
+Rate = Cosine | Linear | WarmupCosine | Exponential | Step
+
+
+class Outer(Record):
+    """Nesterov's look-ahead around a number of steps of the optimizer."""
+
+    steps: Count = 10
+    learning_rate: Positive = 0.7  # 1 takes the steps whole
+    momentum: Decay = 0.9
+
+
 class Method(Record):
-    """What all optimizers have."""
+    """What all optimizers have.
+
+    A step takes the gradient g of the loss at the parameters, clips it, adds the decay, and gives it to the method:
+
+        g <- g min(1, clip / |g|),    g <- g + weight_decay params
+
+    which is the gradient of `weight_decay`/2 |params|^2 besides the loss (coupled decay). What is measured and drawn is
+    the loss without it.
+    """
 
     kind: str
     name: Label  # in figures and tables; unique in a run
-    learning_rate: Positive | None = None  # by default 1/L, where the problem's largest curvature L is known
+    learning_rate: Rates | None = None  # by default 1/L, where the problem's largest curvature L is known
+    learning_rate_schedule: Annotated[Rate, Field(discriminator="kind")] | None = None  # multiplies it, step by step
+    clip: Positive | None = None  # length of the gradient, all parameters together, above which it is scaled down
+    weight_decay: NotNegative | None = None
 
 
-class Sgd(Method):
+Evaluate = Literal["own", "iterate", "lookahead"]  # the point that is measured: the method's own, x, or y
+DecayAt = Literal["lookahead", "iterate"]  # the point whose multiple is the decay: y, which are the params, or x
+
+
+class Solo(Method):
+    """What the optimizers have that take one step at a time from where they stand; one can look ahead of them.
+
+    With `lookahead` mu, the step d_t that the optimizer takes at y_t becomes x_{t+1} = y_t + d_t and
+    y_{t+1} = x_{t+1} + mu (x_{t+1} - x_t).
+    """
+
+    lookahead: Decay | None = None
+    evaluate: Evaluate | None = None  # with a look-ahead: by default x
+    decay_at: DecayAt | None = None  # with a look-ahead: by default y
+    restart: Annotated[Restart, Field(discriminator="kind")] | None = None  # with a look-ahead
+    outer: Outer | None = None
+
+
+class Sgd(Solo):
     """Plain gradient descent."""
 
     kind: Literal["sgd"]
     name: Label = "SGD"
 
 
-class Adam(Method):
-    """Adam; the defaults are Optax's."""
+class OptaxNag(Solo):
+    """Optax's `sgd(nesterov=True)`: the momentum is in units of gradients, and the parameters are y."""
+
+    kind: Literal["optax_nag"]
+    name: Label = "Optax NAG"
+    momentum: Decay = 0.9
+
+
+class Adam(Solo):
+    """Adam; the defaults are Optax's, here as below."""
 
     kind: Literal["adam"]
     name: Label = "Adam"
@@ -115,19 +218,63 @@ class Adam(Method):
     eps: Positive = 1e-8
 
 
-class Adagrad(Method):
-    """Adagrad; the defaults are Optax's."""
+class AdamW(Adam):
+    """Adam whose decay is decoupled: - rate weight_decay params is added to the step, and nothing to the gradient."""
+
+    kind: Literal["adamw"]
+    name: Label = "AdamW"
+    weight_decay: NotNegative = 1e-4
+
+
+class Nadam(Adam):
+    """Adam with the next step's mean of the gradients."""
+
+    kind: Literal["nadam"]
+    name: Label = "NAdam"
+
+
+class Adagrad(Solo):
+    """Adagrad."""
 
     kind: Literal["adagrad"]
     name: Label = "Adagrad"
-    initial_accumulator_value: Annotated[float, Field(ge=0)] = 0.1
+    initial_accumulator_value: NotNegative = 0.1
     eps: Positive = 1e-7
+
+
+class Rmsprop(Solo):
+    """RMSProp."""
+
+    kind: Literal["rmsprop"]
+    name: Label = "RMSProp"
+    decay: Decay = 0.9
+    eps: Positive = 1e-8
+    momentum: Decay | None = None
+
+
+class Muon(Solo):
+    """Muon: each matrix steps along an orthogonal one, the other parameters by NAdam. Decay is decoupled, of all."""
+
+    kind: Literal["muon"]
+    name: Label = "Muon"
+    beta: Decay = 0.95
+
+
+class Lion(Solo):
+    """Lion: steps of one size, by signs. Decay is decoupled."""
+
+    kind: Literal["lion"]
+    name: Label = "Lion"
+    b1: Decay = 0.9
+    b2: Decay = 0.99
+    weight_decay: NotNegative = 1e-3
 
 
 class Member(Method):
     """What all methods with a look-ahead have."""
 
-    evaluate: Literal["own", "iterate", "lookahead"] = "own"  # the point that is measured: the method's own, x, or y
+    evaluate: Evaluate = "own"
+    decay_at: DecayAt | None = None  # by default y
     restart: Annotated[Restart, Field(discriminator="kind")] | None = None
 
 
@@ -237,6 +384,24 @@ class EmaNesterov(Member):
     lookahead: Share = 1.0
 
 
+class ScheduleFreeSgd(Method):
+    """Optax's schedule-free gradient descent, measured at its average."""
+
+    kind: Literal["schedule_free_sgd"]
+    name: Label = "schedule-free SGD"
+    b1: Annotated[float, Field(gt=0, lt=1)] = 0.9  # weight of the average in y
+
+
+class ScheduleFreeAdamW(Method):
+    """Optax's schedule-free AdamW, measured at its average. Decay is decoupled, at y."""
+
+    kind: Literal["schedule_free_adamw"]
+    name: Label = "schedule-free AdamW"
+    b1: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    b2: Decay = 0.999
+    eps: Positive = 1e-8
+
+
 class OuterNesterov(Method):
     """Nesterov's look-ahead around a number of steps of gradient descent."""
 
@@ -249,8 +414,16 @@ class OuterNesterov(Method):
 
 Optimizer = (
     Sgd
+    | OptaxNag
     | Adam
+    | AdamW
+    | Nadam
     | Adagrad
+    | Rmsprop
+    | Muon
+    | Lion
+    | ScheduleFreeSgd
+    | ScheduleFreeAdamW
     | Nag
     | HeavyBall
     | Qhm

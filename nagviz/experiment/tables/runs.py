@@ -5,17 +5,46 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
 
-from nagviz.experiment.tables.data import Digits, Training
+from nagviz.experiment.tables.data import Data, Training
 from nagviz.experiment.tables.functions import TestFunction
 from nagviz.experiment.tables.models import Mlp
 from nagviz.experiment.tables.optimizers import Optimizer
-from nagviz.experiment.tables.values import Count, FolderName, Margin, Record, Side
+from nagviz.experiment.tables.values import Count, FolderName, Label, Margin, Positive, Record, Side
 
 
 class Pca(Record):
     """The plane of the two principal components of all paths."""
 
     kind: Literal["pca"]
+    reach: Positive | None = None  # from the origin to each side; by default as far as the paths go
+
+
+class Around(Pca):
+    """What the planes have that stand at the end of a path."""
+
+    around: Label | None = None  # the name of an optimizer; by default the first
+
+
+class Random(Around):
+    """Two filter-normalised Gaussian directions; by default as far as a filter is long."""
+
+    kind: Literal["random"]
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+
+class Hessian(Random):
+    """The eigenvectors of the two largest curvatures."""
+
+    kind: Literal["hessian"]
+
+
+class Points(Around):
+    """Through the ends of three paths, that of `around` first."""
+
+    kind: Literal["points"]
+
+
+Plane = Pca | Random | Hessian | Points
 
 
 class Grid(Record):
@@ -41,9 +70,11 @@ class Run(Record):
 
     question: SkipJsonSchema[str] = ""  # the comment on the file's first line; not a key
     name: FolderName  # the run's folder is runs/NAME
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0  # of the data's split, and of the first trial
+    seeds: Annotated[int, Field(ge=1, le=1000)] = 1  # trials of each optimizer: seed, seed + 1, ...
     steps: Count  # of each optimizer
     every: Count = 1  # steps between two snapshots of a path; divides the steps
+    measure_every: Count = 1  # snapshots between two that are measured; the first and the last are in any case
     slice: Grid = Grid()
     family: Family | None = None
     optimizers: Annotated[tuple[Annotated[Optimizer, Field(discriminator="kind")], ...], Field(min_length=1)]
@@ -55,10 +86,10 @@ Functions = tuple[Annotated[TestFunction, Field(discriminator="kind")], ...]
 class DataRun(Run):
     """Optimizers train a model on data; the plane is cut through what they found. Functions may go before."""
 
-    data: Digits
+    data: Annotated[Data, Field(discriminator="kind")]
     model: Mlp
     training: Training
-    plane: Pca = Pca(kind="pca")
+    plane: Annotated[Plane, Field(discriminator="kind")] = Pca(kind="pca")
     slice: Slice = Slice()
     functions: Functions = ()
 

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 
 
 def _odd(points: int) -> int:
@@ -23,8 +23,34 @@ def _printable(label: str) -> str:
     return label
 
 
+def _distinct(numbers: tuple[float, ...]) -> tuple[float, ...]:
+    if len(set(numbers)) < len(numbers):
+        raise ValueError("must hold no number twice")
+    return numbers
+
+
+def _rising(counts: tuple[int, ...]) -> tuple[int, ...]:
+    if sorted(set(counts)) != list(counts):
+        raise ValueError("must increase from each number to the next")
+    return counts
+
+
+FORMS = ("<number>", "<array>")  # in pydantic's locations, of what may be either; no key is named so
+
+
+def _form(value: object) -> str:
+    return FORMS[isinstance(value, list | tuple)]
+
+
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Rates = Annotated[  # a learning rate, or a grid of them
+    Annotated[Positive, Tag(FORMS[0])]
+    | Annotated[tuple[Positive, ...], Field(min_length=2, max_length=64), AfterValidator(_distinct), Tag(FORMS[1])],
+    Discriminator(_form),
+]
+Counts = Annotated[tuple[Count, ...], Field(min_length=1, max_length=64), AfterValidator(_rising)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 ConditionNumber = Annotated[float, Field(ge=1)]

@@ -1,0 +1,83 @@
+"""Planes through the paths of a run."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from nagviz import landscape
+from nagviz.experiment.problems import Problem, Standpoint, window
+
+Paths = dict[str, landscape.Trajectory]
+
+
+def _through_paths(problem: Problem, paths: Paths, around: str, seed: int) -> tuple[landscape.Plane, Paths]:
+    """The principal components of all paths."""
+    del problem, around, seed
+    return landscape.pca_plane(*paths.values()), paths
+
+
+def _along_random(problem: Problem, paths: Paths, around: str, seed: int) -> tuple[landscape.Plane, Paths]:
+    """Two filter-normalised Gaussian directions."""
+    del problem
+    return landscape.random_plane(_end(paths[around]), seed), {around: paths[around]}
+
+
+def _along_curvature(problem: Problem, paths: Paths, around: str, seed: int) -> tuple[landscape.Plane, Paths]:
+    """The eigenvectors of the Hessian's two largest eigenvalues."""
+    loss = problem.judged or problem.loss
+    plane = landscape.hessian_plane(loss, _end(paths[around]), batches=problem.data, key=seed)
+    return plane, {around: paths[around]}
+
+
+def _through_ends(problem: Problem, paths: Paths, around: str, seed: int) -> tuple[landscape.Plane, Paths]:
+    """The ends of three paths, that of `around` first."""
+    del problem, seed
+    names = [around, *(name for name in paths if name != around)][:3]
+    if len(names) < 3:
+        raise ValueError(f"needs the ends of three paths, got those of {', '.join(names)}")
+    ends = {name: jax.tree.map(lambda leaf: leaf[-1:], paths[name]) for name in names}
+    return landscape.points_plane(*(_end(path) for path in ends.values())), ends
+
+
+PLANES = {
+    "pca": _through_paths,
+    "random": _along_random,
+    "hessian": _along_curvature,
+    "points": _through_ends,
+}
+_UNIT = {"random": 1.0}  # how far to go where the paths do not say: a filter's own length
+
+
+class View(NamedTuple):
+    """A plane, and what is seen on it."""
+
+    plane: landscape.Plane
+    paths: Paths  # those that it is about
+    seen: dict[str, landscape.Projection]  # them, projected
+    ranges: list[tuple[float, float]]  # ends of x and y
+
+
+def stand(problem: Problem, paths: Paths, standpoint: Standpoint) -> View:
+    """The plane of a standpoint.
+
+    Args:
+        problem: whose loss is to be cut.
+        paths: by rival, those that stayed finite.
+        standpoint: which plane.
+
+    Raises:
+        ValueError: the paths do not span it.
+    """
+    around = standpoint.around or next(iter(paths))
+    plane, shown = PLANES[standpoint.kind](problem, paths, around, standpoint.seed)
+    seen = {name: landscape.project(plane, path) for name, path in shown.items()}
+    reach = standpoint.reach or _UNIT.get(standpoint.kind)
+    points = np.concatenate([path.coordinates for path in seen.values()])
+    return View(plane, shown, seen, [(-reach, reach)] * 2 if reach else window(points, problem.margin))
+
+
+def _end(path: landscape.Trajectory):
+    return jax.tree.map(lambda leaf: np.asarray(leaf[len(path.steps) - 1]), path.params)

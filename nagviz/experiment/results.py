@@ -1,0 +1,117 @@
+"""Rows of the tables: what was measured at every step, what came of every optimizer, and what a grid was chosen by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from nagviz.experiment.outcomes import Outcome, Standing
+from nagviz.experiment.problems import Problem
+from nagviz.experiment.report import Row
+
+Standings = Sequence[Sequence[Standing]]  # of the rivals of every problem
+
+
+def metric_rows(problems: Sequence[Problem], standings: Standings) -> Iterator[Row]:
+    """A row for every snapshot that was measured, of all trials."""
+    for problem, standing in _each(problems, standings):
+        for outcomes in standing.grid.values():
+            for outcome in outcomes:
+                of = {"learning_rate": outcome.learning_rate, "seed": outcome.seed}
+                for i, step in enumerate(outcome.steps.tolist()):
+                    values = {name: float(series[i]) for name, series in outcome.measures.items()}
+                    yield {**_named(problems, problem), "optimizer": standing.rival, **of, "step": step, **values}
+
+
+def result_rows(problems: Sequence[Problem], standings: Standings) -> list[Row]:
+    """A row for every optimizer: mean and spread over the seeds, at the chosen learning rate."""
+    rows = [
+        {**_named(problems, problem), "optimizer": standing.rival, **_result(problem, standing)}
+        for problem, standing in _each(problems, standings)
+    ]
+    if not any(len(standing.grid) > 1 for _, standing in _each(problems, standings)):
+        rows = [{column: value for column, value in row.items() if column != "learning rate"} for row in rows]
+    columns = dict.fromkeys(column for row in rows for column in row if column not in ("seconds", "note"))
+    return [{column: row.get(column) for column in (*columns, "seconds", "note")} for row in rows]
+
+
+def grid_rows(problems: Sequence[Problem], standings: Standings) -> list[Row]:
+    """A row for every learning rate of a grid: the last validation loss, in the mean over the seeds."""
+    return [
+        {
+            **_named(problems, problem),
+            "optimizer": standing.rival,
+            "learning rate": rate,
+            **_means(outcomes, [problem.validated]),
+            "chosen": "yes" if rate == standing.learning_rate else "",
+            "note": _lost(outcomes),
+        }
+        for problem, standing in _each(problems, standings)
+        if len(standing.grid) > 1
+        for rate, outcomes in standing.grid.items()
+    ]
+
+
+def _each(problems, standings) -> Iterator[tuple[Problem, Standing]]:
+    for problem, of_problem in zip(problems, standings, strict=True):
+        for standing in of_problem:
+            yield problem, standing
+
+
+def _named(problems, problem) -> dict[str, str]:
+    """The problem's name, where a run has several."""
+    return {"problem": problem.name} if len(problems) > 1 else {}
+
+
+def _result(problem: Problem, standing: Standing) -> Row:
+    outcomes = standing.chosen
+    row = {"learning rate": standing.learning_rate, **_means(outcomes, list(problem.measures))}
+    notes = [_lost(outcomes), _at_the_edge(standing)]
+    if problem.tolerance is not None:
+        (outcome,) = outcomes  # of a function, on which nothing is random
+        reached = outcome.diverged is None and next(iter(outcome.measures.values()))[-1] <= problem.tolerance
+        row[f"steps to {problem.tolerance:g}"] = int(outcome.steps[-1]) if reached else None
+        row["restarts"] = outcome.restarts
+        notes.append("" if reached or notes[0] else f"not in {problem.steps} steps")
+    seconds = float(np.mean([outcome.seconds for outcome in outcomes]))
+    return {**row, "seconds": round(seconds, 3), "note": "; ".join(note for note in notes if note)}
+
+
+def _means(outcomes: Sequence[Outcome], names: Sequence[str]) -> dict[str, float]:
+    """The last value of each measure: its mean, and from several seeds its sample standard deviation.
+
+    What diverged has no value, and then there is no mean.
+    """
+    row = {}
+    for name in names:
+        values = [math.nan if o.diverged is not None else float(o.measures[name][-1]) for o in outcomes]
+        row[name] = _mean(values)
+        if len(values) > 1:
+            row[f"{name} \u00b1"] = _spread(values)
+    return row
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values) if np.isfinite(values).all() else sum(values)
+
+
+def _spread(values: Sequence[float]) -> float:
+    return float(np.std(values, ddof=1)) if np.isfinite(values).all() else math.nan
+
+
+def _lost(outcomes: Sequence[Outcome]) -> str:
+    """Which trials diverged, and when."""
+    lost = [outcome for outcome in outcomes if outcome.diverged is not None]
+    several = len(outcomes) > 1
+    return "; ".join(
+        f"{f'seed {outcome.seed} ' if several else ''}diverged at step {outcome.diverged}" for outcome in lost
+    )
+
+
+def _at_the_edge(standing: Standing) -> str:
+    """Whether a better rate may lie beyond the grid."""
+    rates = sorted(standing.grid)
+    ends = {rates[0]: "the least", rates[-1]: "the largest"} if len(rates) > 1 else {}
+    return f"chose {ends[standing.learning_rate]} rate of its grid" if standing.learning_rate in ends else ""
