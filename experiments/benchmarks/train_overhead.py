@@ -47,9 +47,9 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "digits MLP 64-32-16-10, batch 256": Case(lambda r: MLP((64, 32, 16, 10), rngs=r), (1347, 64), 256, 2000, 4),
-    "the same, a snapshot each step": Case(lambda r: MLP((64, 32, 16, 10), rngs=r), (1347, 64), 256, 2000, 1),
-    "MLP 784-100-10, batch 128": Case(lambda r: MLP((784, 100, 10), rngs=r), (10_000, 784), 128, 500, 20),
+    "digits MLP 64-32-16-10, batch 256": Case(lambda r: MLP((64, 32, 16, 10), rngs=r), (1347, 64), 256, 10_000, 4),
+    "the same, a snapshot each step": Case(lambda r: MLP((64, 32, 16, 10), rngs=r), (1347, 64), 256, 10_000, 1),
+    "MLP 784-100-10, batch 128": Case(lambda r: MLP((784, 100, 10), rngs=r), (10_000, 784), 128, 2000, 20),
     "CNN on 28x28, batch 128": Case(lambda r: CNN(rngs=r), (10_000, 28, 28, 1), 128, 100, 10),
 }
 OPTIMIZERS = {"nag": lambda: nv.nag(0.05, 0.9), "adam": lambda: optax.adam(1e-3)}

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -82,6 +81,13 @@ class Plan(NamedTuple):
         return max(len(self.cuts(*ends)) - 1 for ends in self.chunks(0))
 
 
+class Source(NamedTuple):
+    """What the steps of a chunk are given; twice None where the loss needs no data."""
+
+    samples: Any
+    drawn: Callable[[int, int], np.ndarray] | None  # first and last step -> (steps, ..., size): which of the samples
+
+
 def train(
     loss: Callable[..., jax.Array],
     params: Any,
@@ -93,6 +99,7 @@ def train(
     observe: Callable[[optax.OptState, Any], Any] = lambda state, params: params,
     chunk: int | None = None,
     carried: tuple[int, Any] | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Chunk]:
     """Train, and yield what is observed, chunk by chunk.
 
@@ -107,6 +114,7 @@ def train(
         chunk: steps of a chunk; by default a tenth of the run. It is less where more than 256 MB would be observed
             in one. What is computed does not depend on it.
         carried: `(done, carried)` of an earlier chunk, to go on from there.
+        stop: asked before a chunk is begun; those that are on their way are still yielded.
 
     Yields:
         Chunks that follow on one another; the start itself is not observed.
@@ -120,11 +128,11 @@ def train(
         [([1, 2], [0.5, 0.25]), ([8], [0.00390625])]
     """
     step = _step(loss, optax.with_extra_args_support(optimizer), batches is not None)
-    start = _begin(lambda p: (p, optimizer.init(p)), params, carried)
+    start = (0, begun(params, optimizer)) if carried is None else carried
     see = _seeing(observe)
     plan = _planned(steps, snapshots, chunk, jax.eval_shape(see, start[1]))
     samples, drawn = (None, None) if batches is None else (batches.samples, batches.indices)
-    yield from _run(step, see, start, plan, samples, drawn)
+    yield from _run(step, see, start, plan, Source(samples, drawn), stop)
 
 
 def train_together(
@@ -139,6 +147,7 @@ def train_together(
     observe: Callable[[optax.OptState, Any], Any] = lambda state, params: params,
     chunk: int | None = None,
     carried: tuple[int, Any] | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Chunk]:
     """Train several trials of one optimizer side by side, as `train` does one; their numbers agree to rounding.
 
@@ -153,6 +162,7 @@ def train_together(
         observe: what to keep of one trial's state and parameters.
         chunk: as in `train`.
         carried: as in `train`.
+        stop: as in `train`.
 
     Yields:
         Chunks whose arrays have the trials as first axis.
@@ -168,30 +178,40 @@ def train_together(
     """
     rates = jnp.asarray(learning_rates, jnp.result_type(float))
 
-    def of_rate(rate):
-        return optax.with_extra_args_support(optimizer(lambda count: rate))
-
     def step(carry, samples, drawn):
         def one(rate, carry, drawn):
-            return _step(loss, of_rate(rate), batches is not None)(carry, samples, drawn)
+            made = optax.with_extra_args_support(optimizer(lambda count: rate))
+            return _step(loss, made, batches is not None)(carry, samples, drawn)
 
         return jax.vmap(one)(rates, carry, drawn)
 
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
-    start = _begin(lambda p: (p, jax.vmap(lambda r, one: of_rate(r).init(one))(rates, p)), stacked, carried)
+    start = (0, begun_together(starts, optimizer, learning_rates)) if carried is None else carried
     see = jax.vmap(_seeing(observe))
     plan = _planned(steps, snapshots, chunk, jax.eval_shape(see, start[1]))
     samples = None if batches is None else batches[0].samples
     drawn = None if batches is None else lambda *ends: np.stack([b.indices(*ends) for b in batches], axis=1)
-    for made in _run(step, see, start, plan, samples, drawn):
+    for made in _run(step, see, start, plan, Source(samples, drawn), stop):
         turned = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), (made.observed, made.losses))
         yield made._replace(observed=turned[0], losses=turned[1])
 
 
-def _begin(init, params, carried):
-    """Steps done, and a carry of its own: its buffers will be donated, and what was given is the caller's."""
-    done, given = (0, init(params)) if carried is None else carried
-    return done, jax.tree.map(partial(jnp.array, copy=True), given)
+def begun(params: Any, optimizer: optax.GradientTransformation) -> Any:
+    """What `train` carries before the first step: the parameters and the optimizer's state."""
+    return params, optimizer.init(params)
+
+
+def begun_together(
+    starts: Sequence[Any],
+    optimizer: Callable[[optax.Schedule], optax.GradientTransformation],
+    learning_rates: Sequence[float],
+) -> Any:
+    """What `train_together` carries before the first step, the trials first in each array."""
+
+    def one(rate, params):
+        return optimizer(lambda count: rate).init(params)
+
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
+    return stacked, jax.vmap(one)(jnp.asarray(learning_rates, jnp.result_type(float)), stacked)
 
 
 def _seeing(observe):
@@ -229,18 +249,21 @@ class _Ahead(NamedTuple):
     began: float  # when it was dispatched
 
 
-def _run(step, see, start, plan: Plan, samples, drawn) -> Iterator[Chunk]:
+def _run(step, see, start, plan: Plan, source: Source, stop) -> Iterator[Chunk]:
     """Dispatch each chunk before the last one is handed out."""
-    done, carry = start
+    done, carry = start[0], _copied(start[1])  # its buffers will be donated, and what was given is the caller's
     compiled, ended, ahead = None, 0.0, None
     with ThreadPoolExecutor(1) as fetcher:  # a main thread that waits for another one hears Ctrl-C at once
         for ends in plan.chunks(done):
-            given = samples, *_orders(plan, ends, drawn)
+            if stop():
+                break
+            given = source.samples, *_orders(plan, ends, source.drawn)
             if compiled is None:
                 compiled = _chunk_function(step, see, plan).lower(carry, *given).compile()
             began = time.perf_counter()
             carry, out = compiled(carry, *given)
-            behind, ahead = ahead, _Ahead(ends, fetcher.submit(_fetch, out), _copied(carry), began)
+            kept = _copied(carry)
+            behind, ahead = ahead, _Ahead(ends, fetcher.submit(_fetch, out), kept, began)
             if behind is not None:
                 chunk, ended = _handed(behind, plan, ended)
                 yield chunk
