@@ -40,7 +40,7 @@ class Outcome(NamedTuple):
     marks: np.ndarray  # steps of the snapshots at which there were more restarts than before
 
 
-def run(config: Config, folder: Path, *, resume: bool = False, overwrite: bool = False) -> None:
+def run(config: Config, folder: Path, *, resume: bool = False, overwrite: bool = False, trust: bool = False) -> None:
     """Carry out a run: train, cut, draw, and write it all under a folder; print the results table.
 
     Args:
@@ -48,12 +48,13 @@ def run(config: Config, folder: Path, *, resume: bool = False, overwrite: bool =
         folder: where to write.
         resume: go on with a run of the same config; paths that are complete are not trained again.
         overwrite: delete an earlier run there first.
+        trust: import the code of the user's own that the config names.
 
     Raises:
-        Refusal: the config does not fit the data, a method what is known of a problem, or the folder is not free;
-            nothing was written.
+        Refusal: the config names code that is not trusted, does not fit the data, or a method what is known of a
+            problem, or the folder is not free; nothing was written.
     """
-    problems, methods = make_problems(config), _methods(config)
+    problems, methods = make_problems(config, trust=trust), _methods(config)
     report.start_folder(folder, dump(config), resume=resume, overwrite=overwrite)
     work = sum(p.steps * len(p.rivals) for p in problems)
     with report.progress(work + len(problems) * config.slice.grid) as advance:

@@ -11,11 +11,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from nagviz import landscape
-from nagviz.experiment.choices import DATA, FUNCTIONS, MODELS, Known, Rival, make_rival
+from nagviz.experiment.choices import DATA, FUNCTIONS, Known, Rival, make_loss, make_model, make_rival
 from nagviz.experiment.data import breast_cancer
+from nagviz.experiment.models import QUANTITIES, SCORES, Model
+from nagviz.experiment.own import require_trust
 from nagviz.experiment.report import Refusal
 from nagviz.experiment.tables.functions import Logistic, PlanarFunction
 from nagviz.experiment.tables.runs import Config, DataRun, FunctionRun
@@ -53,15 +54,28 @@ class Problem(NamedTuple):
         return None if self.batches is None else [self.batches.samples]
 
 
-def make_problems(config: Config) -> list[Problem]:
+def make_problems(config: Config, *, trust: bool = False) -> list[Problem]:
     """The problems of a run.
 
+    Args:
+        config: a checked config.
+        trust: whether code of the user's own that it names may be imported.
+
     Raises:
-        Refusal: the config does not fit the data, or a method what is known of a problem.
+        Refusal: the config names such code without trust, does not fit the data, or a method what is known of a
+            problem.
     """
-    on_data = [_classification(config)] if isinstance(config, DataRun) else []
+    require_trust(own_code(config), trust)
+    on_data = [_on_data(config)] if isinstance(config, DataRun) else []
     functions = (_convex if isinstance(f, Logistic) else _planar for f in config.functions)
     return [*(make(config, f) for make, f in zip(functions, config.functions, strict=True)), *on_data]
+
+
+def own_code(config: Config) -> dict[str, str | None]:
+    """The keys of a config that may name code of the user's own, and what they name."""
+    if not isinstance(config, DataRun):
+        return {}
+    return {f"{key}.function": getattr(getattr(config, key), "function", None) for key in ("model", "loss")}
 
 
 def _rivals(config: Config, learning_rates: dict[str, float], curvature=None, condition_number=None):
@@ -76,25 +90,25 @@ def _rivals(config: Config, learning_rates: dict[str, float], curvature=None, co
     return tuple(rivals)
 
 
-def _classification(config: DataRun) -> Problem:
+def _on_data(config: DataRun) -> Problem:
     try:
         samples = DATA[config.data.kind](config.data, config.seed)
     except ValueError as error:  # a share so small or large that a class is missing from a part
         raise Refusal(f"data.test_fraction: {error}") from None
-    count, features = samples.train.inputs.shape
+    count, task = len(samples.train.inputs), "classification"
     if config.training.batch_size > count:
         raise Refusal(
             f"training.batch_size: must be at most the {count} training samples, got {config.training.batch_size}"
         )
-    model = MODELS[config.model.kind](config.model, (features, samples.classes), config.seed)
+    model = make_model(config.model, task, samples.train.inputs, samples.classes, config.seed)
+    error, score = make_loss(config.loss, task, model, samples.train), SCORES[task]
     trained, tested = jax.device_put((samples.train, samples.test))
 
     def loss(params, batch):
-        logits = model.apply(params, batch.inputs)
-        return optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels).mean()
+        return error(model.apply(params, batch.inputs), batch.labels)
 
-    def accuracy(params):
-        return (model.apply(params, tested.inputs).argmax(-1) == tested.labels).mean()
+    def measure(params):
+        return score.function(_evaluated(model, params, trained.inputs, tested.inputs), tested.labels)
 
     return Problem(
         name=config.data.kind,
@@ -103,11 +117,18 @@ def _classification(config: DataRun) -> Problem:
         batches=Batches(trained, config.training.batch_size, config.seed),
         steps=config.steps,
         rivals=_rivals(config, {}),
-        measures={"train loss": partial(loss, batch=trained), "test accuracy": accuracy},
-        quantity=f"train cross entropy, {count:,} samples",
+        measures={"train loss": partial(loss, batch=trained), score.name: measure},
+        quantity=f"train {QUANTITIES[task] if config.loss is None else config.loss.function}, {count:,} samples",
         sliced="train loss",
         margin=config.slice.margin,
     )
+
+
+def _evaluated(model: Model, params: Any, seen: jax.Array, inputs: jax.Array) -> jax.Array:
+    """Outputs of samples that the model was not trained on; batch norm has statistics of those that it was."""
+    if model.statistics is None:
+        return model.apply(params, inputs)
+    return model.apply_with(params, model.statistics(params, seen), inputs)
 
 
 def _planar(config: FunctionRun, entry: PlanarFunction) -> Problem:

@@ -7,7 +7,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from nagviz.experiment.tables.data import Digits, Training
 from nagviz.experiment.tables.functions import TestFunction
-from nagviz.experiment.tables.models import Mlp
+from nagviz.experiment.tables.models import Model, OwnLoss
 from nagviz.experiment.tables.optimizers import Optimizer
 from nagviz.experiment.tables.values import Count, FolderName, Margin, Record, Side
 
@@ -56,8 +56,9 @@ class DataRun(Run):
     """Optimizers train a model on data; the plane is cut through what they found. Functions may go before."""
 
     data: Digits
-    model: Mlp
+    model: Annotated[Model, Field(discriminator="kind")]
     training: Training
+    loss: OwnLoss | None = None  # in place of the task's
     plane: Pca = Pca(kind="pca")
     slice: Slice = Slice()
     functions: Functions = ()
