@@ -109,9 +109,16 @@ def _declare_run(words: argparse.ArgumentParser) -> None:
         help="set a key over the file, as steps=100 or optimizers.0.momentum=0.99; may be repeated",
     )
     words.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: runs/NAME)")
+    _declare_trust(words)
     existing = words.add_mutually_exclusive_group()
     existing.add_argument("--resume", action="store_true", help="go on with the run in the folder")
     existing.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
+
+
+def _declare_trust(words: argparse.ArgumentParser) -> None:
+    words.add_argument(
+        "--trust", action="store_true", help="import the model or loss of your own that the config names, and run it"
+    )
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -127,7 +134,7 @@ def _run(args: argparse.Namespace) -> int:
 
     folder = args.out or Path("runs") / config.name
     try:
-        run(config, folder, resume=args.resume, overwrite=args.overwrite)
+        run(config, folder, resume=args.resume, overwrite=args.overwrite, trust=args.trust)
     except Refusal as error:
         return _refused(error)
     return 0
@@ -172,6 +179,7 @@ def _declare_slice(words: argparse.ArgumentParser) -> None:
     words.add_argument("--range", type=_positive, dest="reach", metavar="R", help="from the origin to each side")
     words.add_argument("--seed", type=_seed, default=0, help="of random directions (default: 0)")
     words.add_argument("--overwrite", action="store_true", help="begin anew where tiles of another cut stand")
+    _declare_trust(words)
 
 
 def _slice(args: argparse.Namespace) -> int:
@@ -182,7 +190,7 @@ def _slice(args: argparse.Namespace) -> int:
 
     request = Request(Standpoint(args.plane, args.around, args.reach, args.seed), args.grid, args.problem)
     try:
-        cut_run(args.folder, request, overwrite=args.overwrite)
+        cut_run(args.folder, request, overwrite=args.overwrite, trust=args.trust)
     except (ConfigError, Refusal) as error:
         return _refused(error)
     return 0

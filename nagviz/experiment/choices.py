@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import optax
+from flax import nnx
 from optax import contrib
 
 from nagviz import optim
-from nagviz.experiment import data, models
+from nagviz.experiment import data, functions, models, networks, own
+from nagviz.experiment.report import Refusal
+from nagviz.experiment.tables.models import Model, OwnLoss, OwnModel
 
 
 class Known(NamedTuple):
@@ -127,11 +135,90 @@ def _cut(table: Any) -> data.Cut:
 DATA = {  # of the config and the seed of the cut
     kind: lambda c, seed, gather=gather: data.made(partial(gather, c), _cut(c), seed) for kind, gather in WHOLES.items()
 }
-MODELS = {"mlp": lambda c, shape, outputs, seed: models.mlp((shape[0], *c.hidden, outputs), seed)}
-FUNCTIONS = {
-    "rosenbrock": lambda c: models.rosenbrock(),
-    "beale": lambda c: models.beale(),
-    "quadratic": lambda c: models.quadratic(c.condition_number),
-    "rastrigin": lambda c: models.rastrigin(),
-    "logistic": lambda c: models.logistic(*data.breast_cancer(), c.ridge),
+ACTIVATIONS = {"relu": nnx.relu, "tanh": jnp.tanh, "sigmoid": nnx.sigmoid}
+SHORTCUTS = {"A": networks.Padded, "B": networks.Projected}
+MODELS = {  # of the config, the shape of a sample, the number of classes or of numbers predicted, and a seed
+    "mlp": lambda c, shape, outputs, seed: models.mlp(
+        (math.prod(shape), *c.hidden, outputs), seed, ACTIVATIONS[c.activation]
+    ),
+    "article": lambda c, shape, outputs, seed: models.article(shape, outputs, seed),
+    "autoencoder": lambda c, shape, outputs, seed: models.autoencoder(
+        (math.prod(shape), *c.hidden, c.code), seed, fan_in=c.fan_in
+    ),
+    "cnn": lambda c, shape, outputs, seed: models.cnn(shape, c.channels, outputs, seed),
+    "resnet": lambda c, shape, outputs, seed: models.resnet(
+        shape, outputs, seed, depth=c.depth, width=c.width, shortcut=SHORTCUTS[c.shortcut or "A"] if c.skip else None
+    ),
+    "transformer": lambda c, shape, outputs, seed: models.transformer(
+        shape, outputs, models.Sizes(c.width, c.heads, c.layers, c.length, c.tied), seed
+    ),
+    "own": lambda c, shape, outputs, seed: own.make_model(c.function, shape, outputs, seed),
 }
+_PREDICTING = ("classification", "regression")
+TASKS = {  # that a model can be trained for; one of the user's own may be for any
+    "mlp": (*_PREDICTING, "reconstruction"),
+    "article": _PREDICTING,
+    "autoencoder": ("reconstruction",),
+    "cnn": _PREDICTING,
+    "resnet": _PREDICTING,
+    "transformer": ("characters",),
+    "own": tuple(models.LOSSES),
+}
+FUNCTIONS = {
+    "rosenbrock": lambda c: functions.rosenbrock(),
+    "beale": lambda c: functions.beale(),
+    "quadratic": lambda c: functions.quadratic(c.condition_number),
+    "rastrigin": lambda c: functions.rastrigin(),
+    "logistic": lambda c: functions.logistic(*data.breast_cancer(), c.ridge),
+}
+
+
+def make_model(table: Model, task: str, inputs: np.ndarray, outputs: int, seed: int) -> models.Model:
+    """The model that a table of the config describes, if it fits the data; one of the user's own is imported.
+
+    Args:
+        table: of the config.
+        task: a key of `models.LOSSES`.
+        inputs: samples, of which the shape and dtype are asked for.
+        outputs: the number of classes, or of numbers predicted.
+        seed: of the start.
+
+    Raises:
+        Refusal: it is for another task, or for samples of another shape.
+    """
+    shape = inputs.shape[1:]
+    if task not in TASKS[table.kind]:
+        fitting = ", ".join(kind for kind, tasks in TASKS.items() if task in tasks)
+        wanted = " or ".join(TASKS[table.kind])
+        raise Refusal(f"model.kind: {table.kind!r} is for {wanted}, and the data are for {task}: take {fitting}")
+    if isinstance(table, OwnModel):
+        model = MODELS["own"](table, shape, outputs, seed)
+        wanted = (2, *shape, outputs) if task == "characters" else (2, outputs)
+        own.require_outputs(table.function, model, _two(inputs), wanted, exact=task in ("classification", "characters"))
+        return model
+    try:
+        return MODELS[table.kind](table, shape, outputs, seed)
+    except ValueError as error:
+        raise Refusal(f"model: {error}") from None
+
+
+def make_loss(
+    table: OwnLoss | None, task: str, model: models.Model, samples: data.Samples
+) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """The loss of a task, (outputs, targets) -> scalar; one of the user's own is imported.
+
+    Raises:
+        Refusal: what the table names cannot be imported or called, or is no scalar of the model's outputs.
+    """
+    if table is None:
+        return models.LOSSES[task]
+    loss = own.make_loss(table.function)
+    inputs, targets = samples
+    outputs = jax.eval_shape(model.apply, model.params, _two(inputs))
+    own.require_scalar(table.function, loss, outputs, _two(targets))
+    return loss
+
+
+def _two(samples: np.ndarray) -> jax.ShapeDtypeStruct:
+    """Shape and dtype of two samples, for what is tried without being computed."""
+    return jax.ShapeDtypeStruct((2, *samples.shape[1:]), samples.dtype)

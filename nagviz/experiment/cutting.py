@@ -27,7 +27,7 @@ class Request(NamedTuple):
     problem: str | None = None  # by name; the last of the run if left out, which is the one on data
 
 
-def cut_run(folder: Path, request: Request, *, overwrite: bool = False) -> None:
+def cut_run(folder: Path, request: Request, *, overwrite: bool = False, trust: bool = False) -> None:
     """Cut a run's loss by a plane, write slice and figure into its folder, and print what they hide.
 
     Tiles of the slice are kept as they are finished: a cut that was killed goes on from them.
@@ -36,13 +36,15 @@ def cut_run(folder: Path, request: Request, *, overwrite: bool = False) -> None:
         folder: of the run.
         request: what to cut.
         overwrite: begin anew where tiles of another cut stand.
+        trust: import the code of the user's own that the run's config names.
 
     Raises:
         ConfigError: the folder's config is none.
-        Refusal: the folder holds no finished run, or has not what is asked for.
+        Refusal: the folder holds no finished run, or has not what is asked for, or its config names code that is
+            not trusted.
     """
     config = load(_config(folder))
-    problems = make_problems(config)
+    problems = make_problems(config, trust=trust)
     number = _chosen([problem.name for problem in problems], request.problem, "problem", len(problems) - 1)
     problem, asked = problems[number], request.standpoint
     name = f"{number}-{asked.kind}"

@@ -24,7 +24,7 @@ from nagviz.experiment.tables.runs import Config
 from nagviz.experiment.trials import is_done, run_trials
 
 
-def run(config: Config, folder: Path, *, resume: bool = False, overwrite: bool = False) -> None:
+def run(config: Config, folder: Path, *, resume: bool = False, overwrite: bool = False, trust: bool = False) -> None:
     """Carry out a run: train, choose, cut, draw, and write it all under a folder; print the results table.
 
     Args:
@@ -32,12 +32,13 @@ def run(config: Config, folder: Path, *, resume: bool = False, overwrite: bool =
         folder: where to write.
         resume: go on with a run of the same config; paths that are complete are not trained again.
         overwrite: delete an earlier run there first.
+        trust: import the code of the user's own that the config names.
 
     Raises:
-        Refusal: the config does not fit the data, a method what is known of a problem, or the folder is not free;
-            nothing was written.
+        Refusal: the config names code that is not trusted, does not fit the data, or a method what is known of a
+            problem, or the folder is not free; nothing was written.
     """
-    problems, methods = make_problems(config), make_methods(config)
+    problems, methods = make_problems(config, trust=trust), make_methods(config)
     facts = {"seeds": problems[-1].seeds, "data": {p.name: p.digest for p in problems if p.digest}}
     report.start_folder(folder, dump(config), facts, resume=resume, overwrite=overwrite)
     work = sum(

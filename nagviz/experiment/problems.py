@@ -12,10 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from nagviz import landscape
-from nagviz.experiment.choices import DATA, FUNCTIONS, MODELS, Known
+from nagviz.experiment.choices import DATA, FUNCTIONS, Known, make_loss, make_model
 from nagviz.experiment.data import Dataset, breast_cancer, digest
+from nagviz.experiment.functions import Landscape
 from nagviz.experiment.measures import AT_ONCE, Measure, mean_over, measurer, of_point, predictor
-from nagviz.experiment.models import LOSSES, QUANTITIES, SCORES, Landscape
+from nagviz.experiment.models import QUANTITIES, SCORES
+from nagviz.experiment.own import require_trust
 from nagviz.experiment.report import Refusal
 from nagviz.experiment.rivals import Rival, make_rival
 from nagviz.experiment.tables.functions import Logistic, PlanarFunction
@@ -110,15 +112,28 @@ class Problem(NamedTuple):
         return None if self.batches is None else [self.batches.samples]
 
 
-def make_problems(config: Config) -> list[Problem]:
+def make_problems(config: Config, *, trust: bool = False) -> list[Problem]:
     """The problems of a run.
 
+    Args:
+        config: a checked config.
+        trust: whether code of the user's own that it names may be imported.
+
     Raises:
-        Refusal: the config does not fit the data, or a method what is known of a problem.
+        Refusal: the config names such code without trust, does not fit the data, or a method what is known of a
+            problem.
     """
+    require_trust(own_code(config), trust)
     on_data = [_on_data(config)] if isinstance(config, DataRun) else []
     functions = (_convex if isinstance(f, Logistic) else _planar for f in config.functions)
     return [*(make(config, f) for make, f in zip(functions, config.functions, strict=True)), *on_data]
+
+
+def own_code(config: Config) -> dict[str, str | None]:
+    """The keys of a config that may name code of the user's own, and what they name."""
+    if not isinstance(config, DataRun):
+        return {}
+    return {f"{key}.function": getattr(getattr(config, key), "function", None) for key in ("model", "loss")}
 
 
 def _rivals(config: Config, steps: int, learning_rates: dict[str, float], surface: Landscape | None = None):
@@ -142,14 +157,14 @@ def _snapshots(config: Config, steps: int) -> np.ndarray:
 def _on_data(config: DataRun) -> Problem:
     dataset = _dataset(config)
     seeds = tuple(range(config.seed, config.seed + config.seeds))
-    shape = dataset.train.inputs.shape[1:]
-    models = [MODELS[config.model.kind](config.model, shape, dataset.outputs, seed) for seed in seeds]
-    model, task_loss = models[0], LOSSES[dataset.task]
+    task, inputs = dataset.task, dataset.train.inputs
+    models = [make_model(config.model, task, inputs, dataset.outputs, seed) for seed in seeds]
+    model, score = models[0], SCORES[task]
+    task_loss = make_loss(config.loss, task, model, dataset.train)
     parts = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     parts = jax.device_put({name: part for name, part in parts.items() if part is not None})
     few = jax.tree.map(lambda leaf: leaf[:AT_ONCE], parts["train"])
     predict = predictor(model, few.inputs)
-    score, scored = SCORES[dataset.task]
     mean_loss = mean_over(predict, task_loss)
     measures = {f"{name} loss": Measure(mean_loss, part) for name, part in parts.items() if name != "test"}
     return Problem(
@@ -159,8 +174,8 @@ def _on_data(config: DataRun) -> Problem:
         batches=Batches(parts["train"], config.training.batch_size, config.seed),
         snapshots=_snapshots(config, config.steps),
         rivals=_rivals(config, config.steps, {}),
-        measures={**measures, score: Measure(mean_over(predict, scored), parts["test"])},
-        quantity=f"train {QUANTITIES[dataset.task]}, {len(dataset.train.inputs):,} samples",
+        measures={**measures, score.name: Measure(mean_over(predict, score.function), parts["test"])},
+        quantity=f"train {config.loss.function if config.loss else QUANTITIES[task]}, {len(inputs):,} samples",
         seeds=seeds,
         watch=Measure(mean_loss, few),
         judged=lambda params, batch: task_loss(predict(params)(batch.inputs), batch.targets),

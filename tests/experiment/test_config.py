@@ -77,7 +77,7 @@ NAG_KEYS = (
 )
 ROOT_KEYS = (
     "allowed: name, seed, seeds, steps, every, measure_every, slice, family, optimizers, data, model, training, "
-    "plane, functions"
+    "loss, plane, functions"
 )
 SETS = (
     "allowed: breast_cancer, characters, cifar10, diabetes, digits, fashion_mnist, hf, mnist, mnist1d, mnist_subset, "

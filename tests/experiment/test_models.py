@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nagviz.experiment import models
+from nagviz.experiment import functions, models
 
 FUNCTIONS = {
-    "rosenbrock": (models.rosenbrock(), [(2.0, 3.0)], [101.0]),
-    "beale": (models.beale(), [(0.0, 0.0), (1.0, 1.0)], [14.203125, 14.203125]),
-    "quadratic": (models.quadratic(100.0), [(3.0, 0.5)], [17.0]),
-    "rastrigin": (models.rastrigin(), [(1.0, 2.0), (0.5, 0.5)], [5.0, 40.5]),
+    "rosenbrock": (functions.rosenbrock(), [(2.0, 3.0)], [101.0]),
+    "beale": (functions.beale(), [(0.0, 0.0), (1.0, 1.0)], [14.203125, 14.203125]),
+    "quadratic": (functions.quadratic(100.0), [(3.0, 0.5)], [17.0]),
+    "rastrigin": (functions.rastrigin(), [(1.0, 2.0), (0.5, 0.5)], [5.0, 40.5]),
 }
 
 

@@ -7,7 +7,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from nagviz.experiment.tables.data import Data, Training
 from nagviz.experiment.tables.functions import TestFunction
-from nagviz.experiment.tables.models import Mlp
+from nagviz.experiment.tables.models import Model, OwnLoss
 from nagviz.experiment.tables.optimizers import Optimizer
 from nagviz.experiment.tables.values import Count, FolderName, Label, Margin, Positive, Record, Side
 
@@ -87,8 +87,9 @@ class DataRun(Run):
     """Optimizers train a model on data; the plane is cut through what they found. Functions may go before."""
 
     data: Annotated[Data, Field(discriminator="kind")]
-    model: Mlp
+    model: Annotated[Model, Field(discriminator="kind")]
     training: Training
+    loss: OwnLoss | None = None  # in place of the task's
     plane: Annotated[Plane, Field(discriminator="kind")] = Pca(kind="pca")
     slice: Slice = Slice()
     functions: Functions = ()
