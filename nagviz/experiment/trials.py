@@ -27,7 +27,10 @@ from nagviz import landscape
 from nagviz.experiment.checkpoints import checkpoints, save_checkpoint
 from nagviz.experiment.report import Refusal
 from nagviz.experiment.training import Batches, Chunk, begun, begun_together, train, train_together
-from nagviz.landscape.recorder import Recorder, append_rows, commit_rows, finish_recorder, open_recorder
+from nagviz.landscape import append_rows, commit_rows, finish_recorder, open_recorder
+from nagviz.landscape.recorder import Recorder
+
+_SMALL = 10_000  # parameters, of a model whose trials take less time together than one after another
 
 
 class Course(NamedTuple):
@@ -89,6 +92,12 @@ def run_trials(course: Course, trials: Sequence[Trial], advance: Callable[[int],
     return [Facts(**_facts(trial.file)) for trial in trials]
 
 
+def side_by_side(trials: Sequence[Trial]) -> list[Sequence[Trial]]:
+    """Trials of one course in groups to be run together: all of them where the model is small, else each by itself."""
+    numbers = sum(leaf.size for leaf in jax.tree.leaves(trials[0].start))
+    return [trials] if numbers <= _SMALL else [[trial] for trial in trials]
+
+
 def is_done(file: Path) -> bool:
     """Whether a trial's path is complete, so that it will not be trained again.
 
@@ -100,7 +109,7 @@ def is_done(file: Path) -> bool:
 
 def _facts(file: Path) -> dict[str, Any] | None:
     try:
-        return landscape.load_trajectory(file, point="step")[1]
+        return landscape.load_trajectory(file, point="restarts")[1]
     except (ValueError, OSError) as error:
         raise Refusal(f"{error}; delete {file} and --resume, to train that path again") from None
 
