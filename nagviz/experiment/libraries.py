@@ -70,10 +70,10 @@ def tensorflow_datasets(name: str, path: str | None = None) -> Whole:
 
 def _prepared(name: str, folder: Path) -> Path:
     """The folder of one version of a data set."""
-    root = folder / name if (folder / name).is_dir() else folder
-    if (root / "dataset_info.json").is_file():
-        return root
-    found = sorted(file.parent for file in (folder / name).rglob("dataset_info.json"))
+    if (folder / "dataset_info.json").is_file():
+        return folder
+    root = folder if folder.name == name else folder / name
+    found = sorted(file.parent for file in root.rglob("dataset_info.json"))
     if not found:
         raise FileNotFoundError(f"{folder} has no prepared {name}")
     if len(found) > 1:
@@ -100,7 +100,7 @@ def hugging_face(name: str, inputs: str, targets: str, path: str | None = None) 
     held, place = find(name, places(path, [name], [cache]), partial(_saved, datasets, name), remedy)
     if not isinstance(held, dict):
         held = {"train": held}
-    parts = Parts(*(_columns(held[split], inputs, targets) if split in held else None for split in Parts._fields))
+    parts = Parts(*(_columns(name, held[split], inputs, targets) if split in held else None for split in Parts._fields))
     info = next(iter(held.values())).info
     return whole(name, parts, _credit(name, info.homepage, info.license, place))
 
@@ -114,10 +114,10 @@ def _saved(datasets: Any, name: str, folder: Path) -> Any:
         raise FileNotFoundError(f"{folder} has it not: {error}") from None
 
 
-def _columns(split: Any, inputs: str, targets: str) -> Samples:
+def _columns(name: str, split: Any, inputs: str, targets: str) -> Samples:
     missing = {inputs, targets} - set(split.column_names)
     if missing:
-        raise ValueError(f"has no column {', '.join(sorted(missing))}; it has {', '.join(split.column_names)}")
+        raise ValueError(f"{name}: has no column {', '.join(sorted(missing))}; it has {', '.join(split.column_names)}")
     held = split.select_columns([inputs, targets]).with_format("numpy")[:]
     return Samples(np.asarray(held[inputs]), np.asarray(held[targets]))
 
@@ -160,19 +160,32 @@ def whole(name: str, parts: Parts, source: str) -> Whole:
 
 
 def _plain(place: str, samples: Samples) -> Samples:
-    inputs, targets = samples
-    for array, what in ((inputs, "inputs"), (targets, "targets")):
+    for array, what in zip(samples, Samples._fields, strict=True):
         if array.dtype.kind not in "buif" or not array.ndim or not array.size:
             raise ValueError(
                 f"{place}: {what} are {array.dtype} of shape {array.shape}; expected numbers, samples first"
             )
+    inputs, targets = samples
     if len(inputs) != len(targets):
         raise ValueError(f"{place}: has {len(inputs):,} inputs for {len(targets):,} targets; expected one for each")
     if inputs.dtype == np.uint8 and inputs.ndim in (3, 4):
         inputs = inputs.reshape(*inputs.shape[:3], -1).astype(np.float32) / 255
-    numbers = targets.dtype.kind == "f"
-    targets = targets.reshape(len(targets), -1) if numbers else targets.squeeze(tuple(range(1, targets.ndim))[-1:])
-    return Samples(inputs.astype(np.float32), targets.astype(np.float32 if numbers else np.int32))
+    targets = targets.reshape(len(targets), -1)
+    if targets.dtype.kind == "f":
+        return Samples(_single(place, inputs), _single(place, targets))
+    if targets.shape[1] != 1 or targets.min() < 0 or targets.max() >= 2**31:
+        raise ValueError(
+            f"{place}: has whole numbers as targets that are no classes; expected one of 0, 1, ... for each"
+        )
+    return Samples(_single(place, inputs), targets[:, 0].astype(np.int32))
+
+
+def _single(place: str, array: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        single = array.astype(np.float32)
+    if np.isinf(single).sum() != np.isinf(array).sum():
+        raise ValueError(f"{place}: has numbers past 3.4e38, which float32 has not; expected them scaled")
+    return single
 
 
 def _form(samples: Samples) -> str:
@@ -182,9 +195,9 @@ def _form(samples: Samples) -> str:
 
 def _classes(name: str, parts: Parts) -> int:
     found = np.unique(parts.train.targets)
-    if parts.train.targets.ndim != 1 or not np.array_equal(found, np.arange(len(found))):
+    if not np.array_equal(found, np.arange(len(found))):
         listed = np.array2string(found, threshold=12, separator=", ")
-        raise ValueError(f"{name}: has the classes {listed}; expected 0, 1, ... without a gap, one for each sample")
+        raise ValueError(f"{name}: has the classes {listed}; expected 0, 1, ... without a gap")
     if parts.test is not None and not np.isin(parts.test.targets, found).all():
         raise ValueError(f"{name}: is tested on classes that it is not trained on; expected 0 to {len(found) - 1}")
     return len(found)

@@ -160,17 +160,23 @@ def _archived(path: Path) -> dict[str, bytes]:
     """The batches of an archive by their names; only regular files are looked at, and none is written."""
     found = {}
     try:
-        with tarfile.open(path, "r:gz") as archive:
-            for member in archive:
-                name = member.name.rpartition("/")[2]
-                if name not in (*_PYTHON, *_BINARY):
-                    continue
-                if not member.isfile() or member.size > _LARGEST:
-                    raise ValueError(f"{path}: has a link or {member.size:,} bytes as {member.name}; expected a batch")
-                found[name] = archive.extractfile(member).read()
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        with _opened(path) as stream:
+            with tarfile.open(fileobj=stream, mode="r|") as archive:
+                for member in archive:
+                    name = member.name.rpartition("/")[2]
+                    if name in (*_PYTHON, *_BINARY):
+                        found[name] = _member(path, archive, member)
+            while stream.read(_PIECE):  # to the end, where gzip's own sum is checked
+                pass
+    except tarfile.TarError as error:
         raise ValueError(f"{path}: is truncated or damaged; expected the archive of CIFAR-10 ({error})") from None
     return found
+
+
+def _member(path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    if not member.isfile() or member.size > _LARGEST:
+        raise ValueError(f"{path}: has a link or {member.size:,} bytes as {member.name}; expected a batch")
+    return archive.extractfile(member).read()
 
 
 def _joined(place: str, batches: Mapping[str, bytes]) -> Parts:
@@ -228,13 +234,15 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
         ValueError: it is of another kind, truncated, or holds Python objects.
     """
     try:
-        held = np.load(path, allow_pickle=False)
-        if isinstance(held, np.ndarray):
-            raise ValueError("one array without a name")
-        with held:
-            return {name: held[name] for name in held.files}
-    except (ValueError, EOFError, BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path}: is truncated or of another kind ({error}); expected arrays by numpy.savez") from None
+        with Path(path).open("rb") as file:
+            held = np.load(file, allow_pickle=False)
+            if not isinstance(held, np.ndarray):
+                return {name: held[name] for name in held.files}
+        reason = "is one array without a name"
+    except (ValueError, EOFError, BadZipFile, zlib.error, NotImplementedError, RuntimeError):
+        # The errors' own words advise to unpickle.
+        reason = "is truncated, of another kind, or holds Python objects"
+    raise ValueError(f"{path}: {reason}; expected arrays of numbers, by numpy.savez")
 
 
 def read_table(path: str | Path, columns: int) -> np.ndarray:
