@@ -252,6 +252,7 @@ _SENTENCES = {  # by pydantic's names of errors
     "union_tag_not_found": "is missing{choice}",
     "union_tag_invalid": "must be a known kind, got {found}{choice}",
     "literal_error": "must be a known kind, got {found}{choice}",
+    "bool_type": "must be true or false, got {found}",
     "int_type": "must be an integer, got {found}",
     "float_type": "must be a number, got {found}",
     "string_type": "must be a string, got {found}",
@@ -346,6 +347,7 @@ def _followed(schema: dict[str, Any], location: Key) -> tuple[Key, dict[str, Any
         else:
             key += (part,)
             node = node.get("properties", {}).get(part) or node.get("items") or {}
+            node = next(iter(node.get("anyOf", ())), node)  # of a key that may be left out: what it is when it is not
         if "$ref" in node:
             node = schema["$defs"][node["$ref"].rpartition("/")[2]]
     return key, node
@@ -357,7 +359,7 @@ def _keys(node: dict[str, Any], *, whole: bool) -> list[str]:
 
 
 def _kinds(node: dict[str, Any]) -> list[str]:
-    only = [node["const"]] if "const" in node else []
+    only = [node["const"]] if "const" in node else node.get("enum", [])
     return [*node.get("discriminator", {}).get("mapping", ()), *only]
 
 

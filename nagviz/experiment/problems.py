@@ -35,6 +35,7 @@ class Problem(NamedTuple):
     measures: dict[str, Callable[[Any], jax.Array]]  # of parameters; the one to draw comes first
     quantity: str  # the loss on a slice, for a colour bar
     sliced: str = "loss"  # which measure that is
+    statistics: str = "kept"  # of batch norm, on a slice: those of each batch, where there are any
     margin: float = 0.2  # around the paths on a slice, as a share of their extent
     space: tuple[landscape.Plane, list[tuple[float, float]]] | None = None  # the whole of it, and what to show of it
     tolerance: float | None = None  # of the first measure, at which a path is complete
@@ -95,11 +96,9 @@ def _on_data(config: DataRun) -> Problem:
         samples = DATA[config.data.kind](config.data, config.seed)
     except ValueError as error:  # a share so small or large that a class is missing from a part
         raise Refusal(f"data.test_fraction: {error}") from None
-    count, task = len(samples.train.inputs), "classification"
-    if config.training.batch_size > count:
-        raise Refusal(
-            f"training.batch_size: must be at most the {count} training samples, got {config.training.batch_size}"
-        )
+    count, size, task = len(samples.train.inputs), config.training.batch_size, "classification"
+    if size > count:
+        raise Refusal(f"training.batch_size: must be at most the {count} training samples, got {size}")
     model = make_model(config.model, task, samples.train.inputs, samples.classes, config.seed)
     error, score = make_loss(config.loss, task, model, samples.train), SCORES[task]
     trained, tested = jax.device_put((samples.train, samples.test))
@@ -108,27 +107,29 @@ def _on_data(config: DataRun) -> Problem:
         return error(model.apply(params, batch.inputs), batch.labels)
 
     def measure(params):
-        return score.function(_evaluated(model, params, trained.inputs, tested.inputs), tested.labels)
+        return score.function(_evaluated(model, params, trained.inputs, size, tested.inputs), tested.labels)
 
     return Problem(
         name=config.data.kind,
         start=model.params,
         loss=loss,
-        batches=Batches(trained, config.training.batch_size, config.seed),
+        batches=Batches(trained, size, config.seed),
         steps=config.steps,
         rivals=_rivals(config, {}),
         measures={"train loss": partial(loss, batch=trained), score.name: measure},
         quantity=f"train {QUANTITIES[task] if config.loss is None else config.loss.function}, {count:,} samples",
         sliced="train loss",
+        statistics="kept" if model.statistics is None else "batch",
         margin=config.slice.margin,
     )
 
 
-def _evaluated(model: Model, params: Any, seen: jax.Array, inputs: jax.Array) -> jax.Array:
-    """Outputs of samples that the model was not trained on; batch norm has statistics of those that it was."""
+def _evaluated(model: Model, params: Any, seen: jax.Array, size: int, inputs: jax.Array) -> jax.Array:
+    """Outputs of other samples than those `seen`, of which batch norm has the statistics, by batches of a size."""
     if model.statistics is None:
         return model.apply(params, inputs)
-    return model.apply_with(params, model.statistics(params, seen), inputs)
+    batches = [seen[i : i + size] for i in range(0, len(seen), size)]
+    return model.apply_with(params, model.statistics(params, batches), inputs)
 
 
 def _planar(config: FunctionRun, entry: PlanarFunction) -> Problem:
@@ -189,8 +190,17 @@ def cut(problem: Problem, plane: landscape.Plane, ranges, grid: int, **options: 
         options: further ones of `evaluate`, such as `report` and `store`.
     """
     x, y = (np.linspace(*ends, grid) for ends in ranges)
+    effort = _EFFORT if problem.statistics == "kept" else _EFFORT._replace(samples=None)  # such a batch is not cut
     return landscape.evaluate(
-        problem.loss, plane, x, y, batches=problem.data, quantity=problem.quantity, effort=_EFFORT, **options
+        problem.loss,
+        plane,
+        x,
+        y,
+        batches=problem.data,
+        quantity=problem.quantity,
+        statistics=problem.statistics,
+        effort=effort,
+        **options,
     )
 
 
