@@ -3,13 +3,13 @@
 Training carries nothing but parameters and the optimizer's state. So batch norm uses the statistics of the batch
 that it sees, and what a network needs to be evaluated on other samples is estimated anew at its parameters:
 
-    >>> model = resnet((8, 8, 3), 10, depth=8, width=4, seed=0)
-    >>> images = jnp.ones((2, 8, 8, 3))
-    >>> model.apply(model.params, images).shape                             # as in training
-    (2, 10)
-    >>> seen = model.statistics(model.params, [images, 2 * images])         # over batches of the training set
-    >>> model.apply_with(model.params, seen, images[:1]).shape              # a test sample by itself
-    (1, 10)
+    >>> model = take_apart(nnx.BatchNorm(1, epsilon=0, rngs=nnx.Rngs(0)))
+    >>> batch = jnp.array([[0.0], [4.0]])
+    >>> print(model.apply(model.params, batch).ravel())               # as in training
+    [-1.  1.]
+    >>> seen = model.statistics(model.params, [batch, batch + 4])     # over batches of the training set
+    >>> print(model.apply_with(model.params, seen, batch + 4).ravel())
+    [0.        1.4142135]
 """
 
 from __future__ import annotations
