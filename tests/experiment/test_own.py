@@ -83,7 +83,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def run(*settings, flags=("--trust",)):
-    small = ["steps=2", "slice.grid=3", "optimizers=[{kind='nag', learning_rate=0.1}]"]
+    small = ["steps=2", "every=1", "slice.grid=3", "optimizers=[{kind='nag', learning_rate=0.1}]"]
     words = [word for setting in [*small, *settings] for word in ("--set", setting)]
     return main(["run", str(DIGITS), "--out", "run", *words, *flags])
 
