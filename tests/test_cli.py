@@ -30,8 +30,8 @@ class Pipeline(ModuleType):
         self.calls = []
         self.error = None
 
-    def run(self, config, folder, *, resume=False, overwrite=False):
-        self.calls.append((config, folder, resume, overwrite))
+    def run(self, config, folder, *, resume=False, overwrite=False, trust=False):
+        self.calls.append((config, folder, resume, overwrite, trust))
         if self.error:
             raise self.error
 
@@ -49,18 +49,19 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("words", "folder", "resume", "overwrite"),
+    ("words", "folder", "resume", "overwrite", "trust"),
     [
-        ([], "runs/digits", False, False),
-        (["--set", "name=other"], "runs/other", False, False),
-        (["--out", "there", "--resume"], "there", True, False),
-        (["--overwrite"], "runs/digits", False, True),
+        ([], "runs/digits", False, False, False),
+        (["--set", "name=other"], "runs/other", False, False, False),
+        (["--out", "there", "--resume"], "there", True, False, False),
+        (["--overwrite"], "runs/digits", False, True, False),
+        (["--trust"], "runs/digits", False, False, True),
     ],
 )
-def test_run_hands_the_config_and_its_folder_to_the_pipeline(pipeline, words, folder, resume, overwrite):
+def test_run_hands_the_config_and_its_folder_to_the_pipeline(pipeline, words, folder, resume, overwrite, trust):
     assert main(["run", DIGITS, *words]) == 0
     overrides = words[1:] if "--set" in words else []
-    assert pipeline.calls == [(load(Path(DIGITS), overrides), Path(folder), resume, overwrite)]
+    assert pipeline.calls == [(load(Path(DIGITS), overrides), Path(folder), resume, overwrite, trust)]
 
 
 def test_set_may_be_repeated(pipeline):

@@ -3,19 +3,20 @@
 Training carries nothing but parameters and the optimizer's state. So batch norm uses the statistics of the batch
 that it sees, and what a network needs to be evaluated on other samples is estimated anew at its parameters:
 
-    >>> model = resnet((8, 8, 3), 10, depth=8, width=4, seed=0)
-    >>> images = jnp.ones((2, 8, 8, 3))
-    >>> model.apply(model.params, images).shape                             # as in training
-    (2, 10)
-    >>> seen = model.statistics(model.params, [images, 2 * images])         # over batches of the training set
-    >>> model.apply_with(model.params, seen, images[:1]).shape              # a test sample by itself
-    (1, 10)
+    >>> model = take_apart(nnx.BatchNorm(1, epsilon=0, rngs=nnx.Rngs(0)))
+    >>> batch = jnp.array([[0.0], [4.0]])
+    >>> print(model.apply(model.params, batch).ravel())               # as in training
+    [-1.  1.]
+    >>> seen = model.statistics(model.params, [batch, batch + 4])     # over batches of the training set
+    >>> print(model.apply_with(model.params, seen, batch + 4).ravel())
+    [0.        1.4142135]
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -87,8 +88,13 @@ def take_apart(model: nnx.Module) -> Model:
     def statistics(params, inputs):
         batches = inputs if isinstance(inputs, list | tuple) else [inputs]
         total = sum(map(len, batches))
-        parts = [jax.tree.map(lambda leaf, b=b: leaf * (len(b) / total), observe(params, b)) for b in batches]
-        return jax.tree.map(lambda *leaves: sum(leaves[1:], leaves[0]), *parts)
+        shares, parts = [], []
+        for size in dict.fromkeys(map(len, batches)):  # those of one size by one loop, compiled once
+            alike = jnp.stack([batch for batch in batches if len(batch) == size])
+            shares += [size / total] * len(alike)
+            parts.append(jax.lax.map(partial(observe, params), alike))
+        seen = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+        return jax.tree.map(lambda leaf: jnp.tensordot(jnp.array(shares, leaf.dtype), leaf, 1), seen)
 
     def apply_with(params, statistics, inputs):
         model = evaluation(params)
@@ -112,7 +118,7 @@ def _functional(model: nnx.Module, norms: dict[str, nnx.BatchNorm], average: boo
 
 def _norms(model: nnx.Module) -> dict[str, nnx.BatchNorm]:
     modules = nnx.iter_modules(model)
-    return {"/".join(map(str, path)): part for path, part in modules if isinstance(part, nnx.BatchNorm)}
+    return {_place(path): part for path, part in modules if isinstance(part, nnx.BatchNorm)}
 
 
 def _moments(norm: nnx.BatchNorm) -> Moments:
@@ -122,19 +128,24 @@ def _moments(norm: nnx.BatchNorm) -> Moments:
 
 def _require_no_state(model: nnx.Module) -> None:
     for path, part in nnx.iter_modules(model):
-        place = "/".join(map(str, path)) or "the module"
-        active = isinstance(part, nnx.Dropout) and part.rate and not part.deterministic
-        if active or (getattr(part, "dropout_rate", 0) and not getattr(part, "deterministic", None)):
+        rate = getattr(part, "rate" if isinstance(part, nnx.Dropout) else "dropout_rate", 0)
+        if rate and not getattr(part, "deterministic", None):
             raise ValueError(
-                f"{place} draws random numbers, for which training has no place: give it deterministic=True, or rate 0"
+                f"{_place(path)} drops a share of {rate} at random, and training carries no random state; "
+                "give it deterministic=True, or a rate of 0"
             )
-        for name, value in vars(part).items():
-            known = isinstance(part, nnx.BatchNorm) or isinstance(value, nnx.Param | nnx.RngState)
-            if isinstance(value, nnx.Variable) and not known:
-                raise ValueError(
-                    f"{place} keeps {name}, {type(value).__name__} of its own, which training does not carry: "
-                    "a model has parameters and batch norms only"
-                )
+    _, _, statistics, _, rest = nnx.split(model, nnx.Param, nnx.BatchStat, nnx.RngState, ...)
+    own = _norms(model)
+    for path, variable in [*nnx.to_flat_state(statistics), *nnx.to_flat_state(rest)]:
+        if _place(path[:-1]) not in own:
+            raise ValueError(
+                f"{_place(path)} is a {type(variable).__name__}, and training carries nothing but parameters; "
+                "a model may have nnx.Param and nnx.BatchNorm"
+            )
+
+
+def _place(path: Sequence[Any]) -> str:
+    return "/".join(map(str, path))
 
 
 def mlp(sizes: Sequence[int], seed: int, activation: Activation = nnx.relu) -> Model:

@@ -183,9 +183,11 @@ def require_outputs(name: str, model: Model, inputs: Any, wanted: tuple[int, ...
         exact: whether that very shape, or as many numbers a sample in any.
 
     Raises:
-        Refusal: parameters that are no floating-point arrays; outputs that are none, or of another shape.
+        Refusal: no parameters, or such as are no floating-point arrays; outputs that are none, or of another shape.
     """
     key = f"model.function: {name}"
+    if not jax.tree.leaves(model.params):
+        raise Refusal(f"{key}: must have parameters to train, got none")
     for path, leaf in jax.tree_util.tree_leaves_with_path(model.params):
         if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
             place = jax.tree_util.keystr(path)

@@ -196,6 +196,36 @@ IN_DATA = [
     ("= 0.25", "= 0.25\npath = 3", f"9: data.path: is no known key; {DIGITS_KEYS}"),
     ("= 0.25", "= 0.25\nlimit = 0", "9: data.limit: must be at least 1, got 0"),
     ("= 0.25", "= 0.25\nvalidation_fraction = 1", "9: data.validation_fraction: must be less than 1, got 1"),
+    # models
+    (
+        "hidden = [32]",
+        "hidden = [32]\nactivation = 'gelu'",
+        "12: model.activation: must be a known kind, got 'gelu'; did you mean 'relu'? allowed: relu, tanh, sigmoid",
+    ),
+    *(
+        ('kind = "mlp"\nhidden = [32]', f"{given}\n", answer)
+        for given, answer in (
+            ('kind="resnet"\ndepth=21', "11: model.depth: must be 6n + 2, as 20 or 56, got 21"),
+            ('kind="resnet"\nskip=1', "11: model.skip: must be true or false, got 1"),
+            ('kind="resnet"\nshortcut="C"', "11: model.shortcut: must be a known kind, got 'C'; allowed: A, B"),
+            (
+                'kind="resnet"\nskip=false\nshortcut="A"',
+                "12: model.shortcut: must be left out where skip is false, got 'A'",
+            ),
+            ('kind="transformer"\nwidth=10\nheads=3', "12: model.heads: must divide width = 10, got 3"),
+            ('kind="own"', "9: model.function: is missing"),
+            (
+                'kind="own"\nfunction="a.b"',
+                '11: model.function: must be "module:function", as "my_models:make", got \'a.b\'',
+            ),
+        )
+    ),
+    ("[training]", "[loss]\n[training]", "12: loss.function: is missing"),
+    (
+        "[training]",
+        "[loss]\nfunction = 'a:b'\nfunktion = 1\n[training]",
+        "14: loss.funktion: is no known key; did you mean 'function'? allowed: function",
+    ),
     # names
     (
         '"adam"',
