@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Sequence
 from functools import partial
@@ -26,7 +27,7 @@ class Request(NamedTuple):
     problem: str | None = None  # by name; the last of the run if left out, which is the one on data
     around: str | None = None  # the optimizer at whose end the plane stands; the first if left out
     reach: float | None = None  # from the origin to each side; as far as the paths go if left out
-    seed: int = 0  # of random directions
+    seed: int | None = None  # of what is drawn at random; 0 if left out
 
 
 Paths = dict[str, landscape.Trajectory]
@@ -67,6 +68,13 @@ PLANES = {
     "points": _through_ends,
 }
 _UNIT = {"random": 1.0}  # how far to go where the paths do not say: a filter's own length
+_IDLE = {  # options that a plane has no use for, and why
+    "pca": {
+        "seed": "the principal components of the paths draw nothing at random",
+        "around": "the principal components are those of all paths together",
+    },
+    "points": {"seed": "the plane through the ends of three paths draws nothing at random"},
+}
 
 
 def _end(path: landscape.Trajectory):
@@ -76,28 +84,33 @@ def _end(path: landscape.Trajectory):
 def cut_run(folder: Path, request: Request, *, overwrite: bool = False) -> None:
     """Cut a run's loss by a plane, write slice and figure into its folder, and print what they hide.
 
-    Tiles of the slice are kept as they are finished: a cut that was killed goes on from them.
+    Every distinct cut has a place of its own. Tiles of the slice are kept as they are finished: a cut that was
+    killed goes on from them.
 
     Args:
         folder: of the run.
         request: what to cut.
-        overwrite: begin anew where tiles of another cut stand.
+        overwrite: begin the cut anew where tiles of it stand.
 
     Raises:
         ConfigError: the folder's config is none.
-        Refusal: the folder holds no finished run, or has not what is asked for.
+        Refusal: the folder holds no finished run, or has not what is asked for; an option that the plane has no
+            use for.
     """
+    _require_useful(request)
     config = load(_config(folder))
     problems = make_problems(config)
     number = _chosen([problem.name for problem in problems], request.problem, "problem", len(problems) - 1)
-    problem, name = problems[number], f"{number}-{request.plane}"
-    tiles = folder / "slices" / f"{name}.tiles"
+    problem = problems[number]
     with problem.precision():
         paths = _paths(folder, number, problem)
-        around = list(paths)[_chosen(list(paths), request.around, "around", 0)]
+        rival = _chosen(list(paths), request.around, "around", 0)
+        around = list(paths)[rival]
+        name = _name(request, number, rival, around)
+        tiles = folder / "slices" / f"{name}.tiles"
         try:
-            plane, shown = PLANES[request.plane](problem, paths, around, request.seed)
-            seen = {name: landscape.project(plane, path) for name, path in shown.items()}
+            plane, shown = PLANES[request.plane](problem, paths, around, request.seed or 0)
+            seen = {label: landscape.project(plane, path) for label, path in shown.items()}
         except ValueError as error:
             raise Refusal(f"--plane {request.plane}: {error}") from None
         if overwrite and tiles.exists():
@@ -108,7 +121,36 @@ def cut_run(folder: Path, request: Request, *, overwrite: bool = False) -> None:
             raise Refusal(f"{error} (--overwrite begins a cut anew)") from None
         landscape.save_slice(folder / "slices" / f"{name}.zarr", made)
         _tell(problem, made, shown, seen)
-    _draw(folder, request.plane if len(problems) == 1 else f"{request.plane}-{number}", made, seen)
+    _draw(folder, name, made, seen)
+
+
+def _require_useful(request: Request) -> None:
+    for option, reason in _IDLE.get(request.plane, {}).items():
+        if getattr(request, option) is not None:
+            raise Refusal(f"--{option} does nothing to --plane {request.plane}: {reason}; leave it out")
+
+
+def _name(request: Request, number: int, rival: int, around: str) -> str:
+    """What a cut's files are called: what differs from the defaults, so that no two cuts share a name.
+
+    It is for a reader: what a slice is stands in its file, and nothing is found by taking a name apart.
+
+    Example:
+        >>> _name(Request("random", 101, reach=2.0, seed=3), 0, 1, "heavy ball")
+        '0-random-seed3-around1-heavy-ball-r2-101'
+        >>> _name(Request("random", reach=1.0, seed=0), 0, 0, "NAG")
+        '0-random'
+    """
+    reach = None if request.reach == _UNIT.get(request.plane) else request.reach
+    word = re.sub(r"[^A-Za-z0-9]+", "-", f"{rival} {around}").strip("-").lower()
+    parts = (
+        request.plane,
+        f"seed{request.seed}" if request.seed else "",
+        f"around{word}" if rival else "",  # by its number too: two names may differ in their signs alone
+        f"r{reach!r}".removesuffix(".0") if reach else "",
+        f"{request.grid}" if request.grid != Request().grid else "",
+    )
+    return "-".join((str(number), *filter(None, parts)))
 
 
 def _config(folder: Path) -> Path:
