@@ -74,7 +74,7 @@ def _race(problem: Problem, every: int, files: Sequence[Path], advance) -> list[
     for rival, file in zip(problem.rivals, files, strict=True):
         task = f"{problem.name}: {rival.name}"
         if file.exists():
-            advance(f"{task} (kept)", problem.steps)
+            advance(f"{task} (kept)", problem.steps, spared=True)
         else:
             _train(problem, rival, every, file, measure, partial(advance, task))
         path, facts = _kept(file, problem.start)
@@ -106,7 +106,7 @@ def _train(problem: Problem, rival: Rival, every: int, file: Path, measure, adva
         advance(len(chunk.losses))
         diverged = _divergence(chunk, measure)
         if diverged is not None or _is_complete(problem, measure, point):
-            advance(problem.steps - int(chunk.steps[-1]))
+            advance(problem.steps - int(chunk.steps[-1]), spared=True)
             break
     if diverged is not None:
         print(f"{problem.name}: {rival.name} diverged at step {diverged}", file=sys.stderr)
