@@ -190,8 +190,10 @@ def _declare_slice(words: argparse.ArgumentParser) -> None:
         "--around", metavar="NAME", help="the optimizer at whose end the plane stands (default: the first)"
     )
     words.add_argument("--range", type=_positive, dest="reach", metavar="R", help="from the origin to each side")
-    words.add_argument("--seed", type=_seed, default=0, help="of random directions (default: 0)")
-    words.add_argument("--overwrite", action="store_true", help="begin anew where tiles of another cut stand")
+    words.add_argument(
+        "--seed", type=_seed, help="of random directions, and of the vectors that hessian starts from (default: 0)"
+    )
+    words.add_argument("--overwrite", action="store_true", help="begin the cut anew where tiles of it stand")
     _declare_trust(words)
 
 

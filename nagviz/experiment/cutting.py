@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from nagviz.experiment import report
 from nagviz.experiment.config import load
 from nagviz.experiment.measures import measurer
 from nagviz.experiment.outcomes import read_shown
-from nagviz.experiment.planes import Paths, View, stand
+from nagviz.experiment.planes import UNIT, Paths, View, stand
 from nagviz.experiment.problems import Problem, Standpoint, cut, make_problems
 from nagviz.experiment.report import Refusal
 
@@ -27,31 +28,42 @@ class Request(NamedTuple):
     problem: str | None = None  # by name; the last of the run if left out, which is the one on data
 
 
+_IDLE = {  # options that a plane has no use for, and why
+    "pca": {
+        "seed": "the principal components of the paths draw nothing at random",
+        "around": "the principal components are those of all paths together",
+    },
+    "points": {"seed": "the plane through the ends of three paths draws nothing at random"},
+}
+
+
 def cut_run(folder: Path, request: Request, *, overwrite: bool = False, trust: bool = False) -> None:
     """Cut a run's loss by a plane, write slice and figure into its folder, and print what they hide.
 
-    Tiles of the slice are kept as they are finished: a cut that was killed goes on from them.
+    Every distinct cut has a place of its own. Tiles of the slice are kept as they are finished: a cut that was
+    killed goes on from them.
 
     Args:
         folder: of the run.
         request: what to cut.
-        overwrite: begin anew where tiles of another cut stand.
+        overwrite: begin the cut anew where tiles of it stand.
         trust: import the code of the user's own that the run's config names.
 
     Raises:
         ConfigError: the folder's config is none.
-        Refusal: the folder holds no finished run, or has not what is asked for, or its config names code that is
-            not trusted.
+        Refusal: the folder holds no finished run, or has not what is asked for; an option that the plane has no
+            use for; or its config names code that is not trusted.
     """
+    _require_useful(request)
     config = load(_config(folder))
     problems = make_problems(config, trust=trust)
     number = _chosen([problem.name for problem in problems], request.problem, "problem", len(problems) - 1)
     problem, asked = problems[number], request.standpoint
-    name = f"{number}-{asked.kind}"
-    tiles = folder / "slices" / f"{name}.tiles"
     with problem.precision():
         paths = _paths(folder, number, problem)
-        _chosen(list(paths), asked.around, "around", 0)
+        rival = _chosen(list(paths), asked.around, "around", 0)
+        name = _name(request, number, rival, list(paths)[rival])
+        tiles = folder / "slices" / f"{name}.tiles"
         try:
             view = stand(problem, paths, asked)
         except ValueError as error:
@@ -64,7 +76,37 @@ def cut_run(folder: Path, request: Request, *, overwrite: bool = False, trust: b
             raise Refusal(f"{error} (--overwrite begins a cut anew)") from None
         landscape.save_slice(folder / "slices" / f"{name}.zarr", made)
         _tell(problem, made, view)
-    _draw(folder, asked.kind if len(problems) == 1 else f"{asked.kind}-{number}", made, view.seen)
+    _draw(folder, name, made, view.seen)
+
+
+def _require_useful(request: Request) -> None:
+    for option, reason in _IDLE.get(request.standpoint.kind, {}).items():
+        if getattr(request.standpoint, option) is not None:
+            raise Refusal(f"--{option} does nothing to --plane {request.standpoint.kind}: {reason}; leave it out")
+
+
+def _name(request: Request, number: int, rival: int, around: str) -> str:
+    """What a cut's files are called: what differs from the defaults, so that no two cuts share a name.
+
+    It is for a reader: what a slice is stands in its file, and nothing is found by taking a name apart.
+
+    Example:
+        >>> _name(Request(Standpoint("random", reach=2.0, seed=3), 101), 0, 1, "heavy ball")
+        '0-random-seed3-around1-heavy-ball-r2-101'
+        >>> _name(Request(Standpoint("random", reach=1.0, seed=0)), 0, 0, "NAG")
+        '0-random'
+    """
+    asked = request.standpoint
+    reach = None if asked.reach == UNIT.get(asked.kind) else asked.reach
+    word = re.sub(r"[^A-Za-z0-9]+", "-", f"{rival} {around}").strip("-").lower()
+    parts = (
+        asked.kind,
+        f"seed{asked.seed}" if asked.seed else "",
+        f"around{word}" if rival else "",  # by its number too: two names may differ in their signs alone
+        f"r{reach!r}".removesuffix(".0") if reach else "",
+        f"{request.grid}" if request.grid != Request().grid else "",
+    )
+    return "-".join((str(number), *filter(None, parts)))
 
 
 def _config(folder: Path) -> Path:

@@ -48,7 +48,7 @@ PLANES = {
     "hessian": _along_curvature,
     "points": _through_ends,
 }
-_UNIT = {"random": 1.0}  # how far to go where the paths do not say: a filter's own length
+UNIT = {"random": 1.0}  # how far to go where the paths do not say: a filter's own length
 
 
 class View(NamedTuple):
@@ -72,9 +72,9 @@ def stand(problem: Problem, paths: Paths, standpoint: Standpoint) -> View:
         ValueError: the paths do not span it.
     """
     around = standpoint.around or next(iter(paths))
-    plane, shown = PLANES[standpoint.kind](problem, paths, around, standpoint.seed)
+    plane, shown = PLANES[standpoint.kind](problem, paths, around, standpoint.seed or 0)
     seen = {name: landscape.project(plane, path) for name, path in shown.items()}
-    reach = standpoint.reach or _UNIT.get(standpoint.kind)
+    reach = standpoint.reach or UNIT.get(standpoint.kind)
     points = np.concatenate([path.coordinates for path in seen.values()])
     return View(plane, shown, seen, [(-reach, reach)] * 2 if reach else window(points, problem.margin))
 

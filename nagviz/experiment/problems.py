@@ -32,7 +32,7 @@ class Standpoint(NamedTuple):
     kind: str = "pca"  # a key of `planes.PLANES`
     around: str | None = None  # the optimizer at whose end the plane stands; the first if left out
     reach: float | None = None  # from the origin to each side; as far as the paths go if left out
-    seed: int = 0  # of random directions
+    seed: int | None = None  # of what is drawn at random; 0 if left out
 
 
 class Problem(NamedTuple):

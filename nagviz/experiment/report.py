@@ -210,15 +210,19 @@ def show(rows: Sequence[Row]) -> None:
     Console().print(table)
 
 
+Advance = Callable[..., None]  # (what, more, spared=False): what is being done, and how many more units of it are
+
+
 @contextmanager
-def progress(total: int) -> Iterator[Callable[[str, int], None]]:
+def progress(total: int) -> Iterator[Advance]:
     """A bar on a terminal; elsewhere a plain line on stderr for each new task and every ten seconds, with what is left.
 
     Args:
         total: units of work in all.
 
     Yields:
-        A function of what is being done and how many more units of it are done.
+        A function of what is being done and how many more units of it are done; `spared=True` where they took no
+        work, as what was kept from before does not: they say nothing of the pace.
     """
     with (_bar if sys.stderr.isatty() else _lines)(total) as advance:
         yield advance
@@ -236,40 +240,66 @@ def spell(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def each_row(advance: Callable[[str, int], None], task: str) -> Callable[[int, int], None]:
-    """For `evaluate` to report to: each row done is a unit of work."""
-    return lambda done, total: advance(task, 1)
+def each_row(advance: Advance, task: str) -> Callable[[int, int], None]:
+    """For `evaluate` to report to: each row is a unit of work, but for those of its first call."""
+    before = None
+
+    def told(done: int, total: int) -> None:
+        nonlocal before
+        del total
+        advance(task, done - (before or 0), spared=before is None)
+        before = done
+
+    return told
+
+
+def _pace(total: int) -> Callable[[int, bool], tuple[int, float, str]]:
+    """A clock: when so many more units are done, how many are, the seconds since it began, and what is left."""
+    begun, done, worked = time.monotonic(), 0, 0
+
+    def after(more, spared):
+        nonlocal done, worked
+        done += more
+        worked += 0 if spared else more
+        taken = time.monotonic() - begun
+        return done, taken, f"about {spell(taken * (total - done) / worked)} left" if worked else ""
+
+    return after
 
 
 @contextmanager
 def _bar(total):
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:3.0f}%"),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}"),
     )
+    pace = _pace(total)
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("starting", total=total)
-        yield lambda what, more: bar.update(task, description=what, advance=more)
+        task = bar.add_task("starting", total=total, left="")
+
+        def advance(what, more, spared=False):
+            done, _, left = pace(more, spared)
+            bar.update(task, description=what, completed=done, left=left)
+
+        yield advance
 
 
 @contextmanager
 def _lines(total):
-    done, said, begun = 0, "", time.monotonic()
-    last = begun
+    pace, said, last = _pace(total), "", 0.0
 
-    def advance(what, more):
-        nonlocal done, said, last
-        done += more
-        now = time.monotonic()
-        if what != said or now - last > 10:
-            left = f", about {spell((now - begun) * (total - done) / done)} left" if done and now - begun > 10 else ""
-            print(f"[{done / total:4.0%}] {what}{left}", file=sys.stderr, flush=True)
-            said, last = what, now
+    def advance(what, more, spared=False):
+        nonlocal said, last
+        done, taken, left = pace(more, spared)
+        if what != said or taken - last > 10:
+            tail = f", {left}" if left and taken > 10 else ""
+            print(f"[{done / total:4.0%}] {what}{tail}", file=sys.stderr, flush=True)
+            said, last = what, taken
 
     yield advance

@@ -66,7 +66,7 @@ class Facts(NamedTuple):
     marks: list[int]  # steps of the rows at which there were more restarts than a row before
 
 
-def run_trials(course: Course, trials: Sequence[Trial], advance: Callable[[int], None]) -> list[Facts]:
+def run_trials(course: Course, trials: Sequence[Trial], advance: Callable[..., None]) -> list[Facts]:
     """Train trials that are not done yet, side by side where there are several, and keep their paths.
 
     Call it again after any end, under the same config: what is done is kept, and what is not goes on.
@@ -74,7 +74,8 @@ def run_trials(course: Course, trials: Sequence[Trial], advance: Callable[[int],
     Args:
         course: what the trials share.
         trials: each with a file of its own.
-        advance: is told how many steps more are done, of one trial; all together `len(trials) * last snapshot`.
+        advance: is told how many steps more are done, of one trial, all together `len(trials) * last snapshot`; and
+            `spared=True` with those that took no work.
 
     Returns:
         The facts of each trial; its path is in its file, the start (step 0) as first row, as far as it is finite and
@@ -138,7 +139,7 @@ def _run(course: Course, trials: Sequence[Trial], advance, interrupted: Callable
     recorders = _open(course, trials)
     carried, seconds = _newest(folder, group, recorders, course.snapshots)
     done, steps = carried[0] if carried else 0, int(course.snapshots[-1])
-    advance(done * len(trials))
+    advance(done * len(trials), spared=True)
     chunks = group.train(
         steps=steps,
         snapshots=course.snapshots,
@@ -152,7 +153,7 @@ def _run(course: Course, trials: Sequence[Trial], advance, interrupted: Callable
         advance((chunk.done - done) * len(trials))
         _keep(course, trials, recorders, chunk, seconds)
         if not recorders:
-            advance((steps - chunk.done) * len(trials))
+            advance((steps - chunk.done) * len(trials), spared=True)
             shutil.rmtree(folder, ignore_errors=True)
             return
         if interrupted() or chunk.done // course.checkpoint_every > done // course.checkpoint_every:

@@ -104,8 +104,9 @@ def evaluate(
         store: a folder where tiles of the grid are kept as they are finished, as a zarr v3 array. Called again
             with the same inputs, an evaluation that was killed carries on there, in the way that it had begun,
             and gives the same values.
-        report: called with the number of rows done and their total, as the work goes on: the time left is
-            that since the first call, times what remains over what was done since.
+        report: called with the number of rows done and their total: first, before anything is evaluated, with
+            those that the store holds already (0 without one), then at each row. The time left is that since the
+            first call, times what remains over what was done since.
 
     Returns:
         A slice whose rows follow y and whose columns follow x.
@@ -209,8 +210,7 @@ def _by_tiles(tabulate, rows: np.ndarray, tile, tiles: Tiles | None, advance) ->
     """The table of the whole grid; what is on disk is read, all of it before anything is evaluated."""
     parts = windows(rows.shape, tile)
     done = {number: read_tile(tiles, number) for number in parts if tiles and is_done(tiles, number)}
-    for block in done.values():
-        advance(block[..., 0, 0].size)
+    advance(sum(block[..., 0, 0].size for block in done.values()))
     for number, window in parts.items():
         if number not in done:
             here = rows[window]
@@ -225,13 +225,15 @@ def _by_tiles(tabulate, rows: np.ndarray, tile, tiles: Tiles | None, advance) ->
 
 
 def _progress(report, rows: int, units: int):
-    """Units of work, as they are done, into rows."""
-    seen = [0, 0]
+    """Units of work, as they are done, into rows; the first ones, which were done before, are told at once."""
+    done, told = 0, None
 
-    def advance(done: int) -> None:
-        seen[0] += done
-        for row in range(seen[1] + 1, rows * seen[0] // units + 1):
-            seen[1] = row
+    def advance(more: int) -> None:
+        nonlocal done, told
+        done += more
+        now = rows * done // units
+        for row in [now] if told is None else range(told + 1, now + 1):
             report(row, rows)
+        told = now
 
     return advance

@@ -1,7 +1,9 @@
 """A finished run is cut by planes of one's choice."""
 
 import csv
+import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,10 @@ import pytest
 from scipy.interpolate import RegularGridInterpolator
 
 from nagviz.cli import main
+from nagviz.experiment.cutting import Request, _name
 from nagviz.experiment.planes import PLANES
+from nagviz.experiment.problems import Standpoint
+from nagviz.experiment.report import start_folder
 from nagviz.landscape import load_slice
 
 DIGITS = Path(__file__).parents[2] / "experiments" / "digits.toml"
@@ -35,20 +40,21 @@ def ends(folder):
 
 def test_the_middle_of_a_random_plane_is_the_end_of_the_path_it_stands_on(folder, capsys):
     assert cut(folder, "--plane", "random", "--around", "Adam", "--seed", "3", "--range", "0.5") == 0
-    made = load_slice(folder / "slices" / "0-random.zarr")
+    name = "0-random-seed3-around3-adam-r0.5-5"
+    made = load_slice(folder / "slices" / f"{name}.zarr")
     assert made.x.tolist() == made.y.tolist() == [-0.5, -0.25, 0, 0.25, 0.5]
     assert made.values[2, 2] == pytest.approx(ends(folder)["Adam"], rel=1e-5)
     assert made.labels[0] == "filter-normalised random direction 1 (seed 3)"
     said = capsys.readouterr().out
     assert said.startswith("Adam\n")
     assert "off plane" in said
-    assert "slice-random.png" in said
-    assert (folder / "slice-random.pdf").read_bytes().startswith(b"%PDF")
+    assert f"slice-{name}.png" in said
+    assert (folder / f"slice-{name}.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_three_ends_lie_on_the_plane_through_them(folder, capsys):
     assert cut(folder, "--plane", "points") == 0
-    made = load_slice(folder / "slices" / "0-points.zarr")
+    made = load_slice(folder / "slices" / "0-points-5.zarr")
     read = RegularGridInterpolator((made.y, made.x), made.values)
     losses = list(ends(folder).values())[:3]
     for point, true in zip(((0, 0), (0, 1)), losses, strict=False):  # where the grid is close: to its own accuracy
@@ -60,17 +66,65 @@ def test_three_ends_lie_on_the_plane_through_them(folder, capsys):
 def test_other_planes_say_what_their_axes_are(folder, plane):
     assert cut(folder, "--plane", plane) == 0
     said = {"pca": "of path variance", "hessian": "Hessian eigenvector (eigenvalue "}[plane]
-    made = load_slice(folder / "slices" / f"0-{plane}.zarr")
+    made = load_slice(folder / "slices" / f"0-{plane}-5.zarr")
     assert all(said in label for label in made.labels)
     assert np.isfinite(made.values).all()
 
 
-def test_tiles_of_another_cut_are_not_taken_for_this_one(folder, capsys):
-    assert cut(folder, "--plane", "random", "--seed", "7", "--overwrite") == 0
-    assert cut(folder, "--plane", "random", "--seed", "7") == 0
-    assert cut(folder, "--plane", "random", "--seed", "8") == 2
-    assert "--overwrite" in capsys.readouterr().err
-    assert cut(folder, "--plane", "random", "--seed", "8", "--overwrite") == 0
+def test_another_cut_has_a_place_of_its_own_and_both_stay(folder):
+    slices = folder / "slices"
+    assert cut(folder, "--plane", "random") == 0
+    first = load_slice(slices / "0-random-5.zarr")
+    before = contents(slices / "0-random-5.tiles") | contents(slices / "0-random-5.zarr")
+    for words, name in ((["--range", "2"], "0-random-r2-5"), (["--grid", "3"], "0-random-3")):
+        assert cut(folder, "--plane", "random", *words) == 0
+        assert load_slice(slices / f"{name}.zarr").x.tolist() != first.x.tolist()
+        assert {f"slice-{name}.png", f"slice-{name}.pdf"} <= {path.name for path in folder.iterdir()}
+    assert contents(slices / "0-random-5.tiles") | contents(slices / "0-random-5.zarr") == before
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_every_distinct_cut_has_a_name_of_its_own():
+    stand = Standpoint("random", seed=0, reach=1.0)
+    defaults = Request(stand)
+    names = [_name(defaults, 0, 0, "a b"), _name(Request(Standpoint("random")), 0, 0, "a b")]
+    assert names == ["0-random"] * 2
+    different = [
+        (defaults._replace(standpoint=stand._replace(seed=1)), 0, 0, "a b"),
+        (defaults._replace(standpoint=stand._replace(reach=1 / 3)), 0, 0, "a b"),
+        (defaults._replace(standpoint=stand._replace(reach=0.3333333)), 0, 0, "a b"),
+        (defaults._replace(grid=53), 0, 0, "a b"),
+        (defaults._replace(standpoint=stand._replace(kind="hessian")), 0, 0, "a b"),
+        (defaults, 1, 0, "a b"),
+        (defaults, 0, 1, "a-b"),
+        (defaults, 0, 2, "a/b"),
+        (defaults, 0, 3, "梯度"),
+    ]
+    names = [_name(*cut) for cut in different]
+    assert len({"0-random", *names}) == 1 + len(different)
+    assert all(re.fullmatch(r"[a-z0-9.-]+", name) for name in names)
+
+
+def test_a_cut_is_begun_anew_where_that_is_asked_for(folder, capsys):
+    tiles = folder / "slices" / "0-random-seed9-5.tiles"
+    tiles.mkdir()
+    (tiles / "zarr.json").write_text("{}")
+    assert cut(folder, "--plane", "random", "--seed", "9") == 2
+    assert "--overwrite begins a cut anew" in capsys.readouterr().err
+    assert cut(folder, "--plane", "random", "--seed", "9", "--overwrite") == 0
+
+
+def test_a_run_that_is_made_anew_takes_all_its_cuts_with_it(folder, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(folder, copy)
+    assert (copy / "slices" / "0-random-r2-5.tiles").is_dir()
+    config = (copy / "config.toml").read_text()
+    start_folder(copy, config, {}, resume=False, overwrite=True)
+    kept = {path.name for path in copy.rglob("*") if path.is_file()}
+    assert kept == {"config.toml", "environment.json"}
 
 
 def test_the_help_shows_an_example_that_works(folder, capsys, monkeypatch):
@@ -87,7 +141,10 @@ def test_what_is_not_there_is_refused(folder, tmp_path, capsys):
     for words, said in [
         ([str(tmp_path)], "holds no run"),
         ([str(folder), "--problem", "wine"], "it has digits"),
-        ([str(folder), "--around", "Lion"], "it has NAG, heavy ball"),
+        ([str(folder), "--plane", "random", "--around", "Lion"], "it has NAG, heavy ball"),
+        ([str(folder), "--seed", "0"], "--seed does nothing to --plane pca: the principal components"),
+        ([str(folder), "--plane", "points", "--seed", "1"], "--seed does nothing to --plane points"),
+        ([str(folder), "--around", "NAG"], "--around does nothing to --plane pca"),
         ([str(folder), "--grid", "4"], "must be an odd number of at least 3, got 4"),
         ([str(folder), "--range", "nan"], "must be a positive number, got nan"),
         ([str(folder), "--plane", "polar"], "invalid choice"),

@@ -67,7 +67,7 @@ def test_losses_that_are_not_finite_are_data():
 def test_every_row_is_reported():
     seen = []
     nv.evaluate(loss, PLANE, X, Y, report=lambda done, total: seen.append((done, total)))
-    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
 
 @pytest.mark.parametrize(

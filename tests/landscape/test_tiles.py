@@ -78,7 +78,17 @@ def test_a_finished_store_is_read_and_nothing_is_evaluated(tmp_path, whole):
     )
     np.testing.assert_array_equal(again.values, whole.values)
     assert files(tmp_path / "s") == before
-    assert seen[-1] == (11, 11)
+    assert seen == [(11, 11)]
+
+
+def test_what_a_resumed_evaluation_finds_is_told_first_and_at_once(tmp_path):
+    """So that the time from the first call on was spent on what has come since."""
+    run(tmp_path / "s", effort=TILE)
+    for kept in sorted(files(tmp_path / "s"))[2:4]:  # of six tiles of two rows, the last of one
+        kept.unlink()
+    seen, options = [], {"batches": HERE["data"], "store": tmp_path / "s"}
+    nv.evaluate(HERE["loss"], HERE["plane"], x, y, **options, report=lambda *rows: seen.append(rows))
+    assert seen == [(7, 11), (8, 11), (9, 11), (10, 11), (11, 11)]
 
 
 def test_several_quantities_and_gradients_are_kept_in_tiles_too(tmp_path):
