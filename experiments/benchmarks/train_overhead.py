@@ -171,8 +171,8 @@ def main():
     if options.only.lower() in "together":
         (alone, together, trained_alone, trained), apart = side_by_side(3)
         print(
-            f"  3 seeds x 4 rates, 400 steps of the digits MLP: {alone:.2f} s one by one, {together:.2f} s side by side "
-            f"(without compilation {trained_alone:.2f} s, {trained:.2f} s); losses apart by at most {apart:.1e}"
+            f"  3 seeds x 4 rates, 400 steps of the digits MLP: {alone:.2f} s one by one, {together:.2f} s side by side"
+            f" (without compilation {trained_alone:.2f} s, {trained:.2f} s); losses apart by at most {apart:.1e}"
         )
 
 
