@@ -164,6 +164,28 @@ def test_a_commit_that_is_broken_off_anywhere_leaves_the_last_one(file, small, m
     )
 
 
+def test_an_append_that_is_interrupted_adds_no_row_and_harms_none(file, small, monkeypatch):
+    for stop in range(12):
+        recorder = nv.open_recorder(file, LIKE, resume=True)
+        nv.append_rows(recorder, [2 * stop], rows([2 * stop]))
+        send, sent = module._send, []
+
+        def dies(*args, stop=stop, send=send, sent=sent):
+            if len(sent) == stop:
+                raise KeyboardInterrupt
+            sent.append(args)
+            send(*args)
+
+        ahead = np.arange(2 * stop + 1, 2 * stop + 40)
+        monkeypatch.setattr(module, "_send", dies)
+        with pytest.raises(KeyboardInterrupt):
+            nv.append_rows(recorder, ahead, rows(-ahead))
+        monkeypatch.setattr(module, "_send", send)
+        nv.append_rows(recorder, [2 * stop + 1], rows([2 * stop + 1]))
+        nv.commit_rows(recorder)
+        same(nv.load_trajectory(file, LIKE)[0].params, rows(np.arange(2 * stop + 2)))
+
+
 def test_what_is_resumed_goes_on_and_rows_made_again_are_left_out(file, small):
     recorder = nv.open_recorder(file, LIKE, resume=True)  # nothing is there: it is begun
     nv.append_rows(recorder, range(0, 50, 5), rows(range(0, 50, 5)))
@@ -265,7 +287,7 @@ from nagviz.landscape import recorder as module
 
 def walk(file, seed):
     rng = np.random.default_rng(seed)
-    module._CHUNK, module._HELD = 4096, 1 << 14
+    module._CHUNK, module._HELD = 1 << 15, 1 << 17
     recorder = nv.open_recorder(file, {"w": np.zeros(200, np.float32), "b": np.zeros(3)}, loss=0.0, resume=True)
     os.write(1, f"{recorder.rows.count}\\n".encode())
     while True:
