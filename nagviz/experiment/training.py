@@ -60,6 +60,7 @@ class Plan(NamedTuple):
     steps: int
     snapshots: np.ndarray  # (n,), increasing, within 1 .. steps
     chunk: int  # steps; chunks end at its multiples, and at the last step
+    pieces: int = 0  # that snapshots cut the chunk into that has most
 
     def chunks(self, start: int) -> Iterator[tuple[int, int]]:
         """First and last step of each chunk from a step on."""
@@ -75,10 +76,6 @@ class Plan(NamedTuple):
         """Where a chunk is cut: its ends, and its snapshots."""
         return np.unique([start, *self.within(start, stop), stop])
 
-    @property
-    def pieces(self) -> int:
-        """Those of the chunk that has most."""
-        return max(len(self.cuts(*ends)) - 1 for ends in self.chunks(0))
 
 
 class Source(NamedTuple):
@@ -222,11 +219,15 @@ def _planned(steps, snapshots, chunk, observed) -> Plan:
     snapshots = np.asarray(snapshots, int)
     if np.any(np.diff(snapshots, prepend=0) <= 0) or np.any(snapshots > steps):
         raise ValueError(f"snapshots must increase within 1 to steps = {steps}, got {snapshots.tolist()}")
-    plan = Plan(steps, snapshots, chunk or -(-steps // 10))
+    plan = _counted(Plan(steps, snapshots, chunk or -(-steps // 10)))
     each = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(observed))
     while plan.chunk > 1 and plan.pieces * each > OBSERVED_BYTES:
-        plan = plan._replace(chunk=plan.chunk // 2)
+        plan = _counted(plan._replace(chunk=plan.chunk // 2))
     return plan
+
+
+def _counted(plan: Plan) -> Plan:
+    return plan._replace(pieces=max(len(plan.cuts(*ends)) - 1 for ends in plan.chunks(0)))
 
 
 def _step(loss, optimizer, on_batches: bool):

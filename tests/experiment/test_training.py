@@ -9,7 +9,8 @@ import optax
 import pytest
 
 import nagviz as nv
-from nagviz.experiment.training import Batches, train
+from nagviz.experiment import training
+from nagviz.experiment.training import Batches, train, train_together
 
 SAMPLES = {"x": jnp.linspace(-1, 1, 23)[:, None], "y": jnp.linspace(1, 3, 23)}
 
@@ -20,6 +21,39 @@ def loss(params, batch):
 
 START = {"w": jnp.ones(1), "b": jnp.zeros(())}
 BATCHES = Batches(SAMPLES, size=5, seed=3)
+UNEVEN = [1, 2, 4, 9, 33, 40]  # the last of 60 steps is not among them
+
+
+def whole(chunks):
+    """Chunks put together: steps, points and losses."""
+    chunks = list(chunks)
+    parts = [(chunk.steps, chunk.observed, chunk.losses) for chunk in chunks]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+
+def same(one, other):
+    for leaf, another in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_array_equal(leaf, another)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """Sixty steps of the plain loop: iterates after each, and the losses."""
+    optimizer = nv.nag(0.05, 0.9)
+
+    @jax.jit
+    def step(params, state, batch):
+        value, gradient = jax.value_and_grad(loss)(params, batch)
+        updates, state = optimizer.update(gradient, state, params)
+        params = optax.apply_updates(params, updates)
+        return params, state, value, nv.iterate(state, params)["w"]
+
+    params, state, points, losses = START, optimizer.init(START), [], []
+    for drawn in BATCHES.indices(0, 60):
+        params, state, value, point = step(params, state, jax.tree.map(itemgetter(drawn), SAMPLES))
+        points.append(point)
+        losses.append(value)
+    return np.array(points), np.array(losses)
 
 
 def test_an_epoch_draws_each_sample_once_at_most_and_the_next_another_order():
@@ -30,40 +64,83 @@ def test_an_epoch_draws_each_sample_once_at_most_and_the_next_another_order():
 
 
 def test_the_order_of_samples_does_not_depend_on_where_a_chunk_begins():
-    whole = BATCHES.indices(0, 30)
+    all_ = BATCHES.indices(0, 30)
     parts = [BATCHES.indices(*ends) for ends in ((0, 3), (3, 4), (4, 17), (17, 30))]
-    np.testing.assert_array_equal(np.concatenate(parts), whole)
-    assert Batches(SAMPLES, 5, seed=4).indices(0, 30).tolist() != whole.tolist()
+    np.testing.assert_array_equal(np.concatenate(parts), all_)
+    assert Batches(SAMPLES, 5, seed=4).indices(0, 30).tolist() != all_.tolist()
 
 
-@pytest.mark.parametrize("steps", [60, 14])
-def test_training_is_the_plain_loop(steps):
-    optimizer = nv.nag(0.05, 0.9)
-    chunks = list(train(loss, START, optimizer, steps=steps, every=2, batches=BATCHES, observe=nv.iterate))
-    params, state, points, losses = START, optimizer.init(START), [], []
-    for t, drawn in enumerate(BATCHES.indices(0, steps), 1):
-        batch = jax.tree.map(itemgetter(drawn), SAMPLES)
-        value, gradient = jax.value_and_grad(loss)(params, batch)
-        updates, state = optimizer.update(gradient, state, params)
-        params = optax.apply_updates(params, updates)
-        losses.append(value)
-        if t % 2 == 0:
-            points.append(nv.iterate(state, params)["w"])
-    assert np.concatenate([c.steps for c in chunks]).tolist() == list(range(2, steps + 1, 2))
-    np.testing.assert_allclose(np.concatenate([c.losses for c in chunks]), losses, rtol=1e-4)
-    np.testing.assert_allclose(np.concatenate([c.params["w"] for c in chunks]), points, rtol=1e-4)
+@pytest.mark.parametrize("snapshots", [range(2, 61, 2), UNEVEN], ids=["even", "uneven"])
+def test_training_is_the_plain_loop(plain, snapshots):
+    options = {"batches": BATCHES, "observe": nv.iterate, "chunk": 7}
+    steps, points, losses = whole(train(loss, START, nv.nag(0.05, 0.9), steps=60, snapshots=snapshots, **options))
+    assert steps.tolist() == list(snapshots)
+    np.testing.assert_allclose(losses, plain[1], rtol=1e-4)
+    np.testing.assert_allclose(points["w"], plain[0][np.array(snapshots) - 1], rtol=1e-4)
 
 
-def test_the_start_is_not_consumed():
-    list(train(loss, START, optax.sgd(0.1), steps=4, every=1, batches=BATCHES))
+def test_chunks_of_any_length_leave_the_same_bits():
+    options = {"steps": 60, "snapshots": UNEVEN, "batches": BATCHES}
+    once = whole(train(loss, START, optax.adam(0.1), chunk=60, **options))
+    for chunk in (1, 13):
+        same(once, whole(train(loss, START, optax.adam(0.1), chunk=chunk, **options)))
+
+
+def test_a_chunk_holds_no_more_than_it_may(monkeypatch):
+    monkeypatch.setattr(training, "OBSERVED_BYTES", 3 * 8)  # three snapshots of w and b
+    chunks = list(train(loss, START, optax.sgd(0.1), steps=60, snapshots=range(1, 61), batches=BATCHES, chunk=60))
+    assert [len(chunk.steps) for chunk in chunks] == [3] * 20
+
+
+def test_training_goes_on_from_what_a_chunk_carries():
+    options = {"steps": 60, "snapshots": UNEVEN, "batches": BATCHES, "chunk": 20}
+    chunks = list(train(loss, START, optax.adam(0.1), **options))
+    for i, chunk in enumerate(chunks):
+        rest = train(loss, START, optax.adam(0.1), carried=(chunk.done, chunk.carried), **options)
+        for one, other in zip(rest, chunks[i + 1 :], strict=True):
+            same(one._replace(seconds=0), other._replace(seconds=0))
+
+
+def test_no_chunk_is_begun_once_it_was_asked_to_stop():
+    asked = []
+
+    def stop():
+        asked.append(1)
+        return len(asked) > 2
+
+    chunks = list(train(loss, START, optax.sgd(0.1), steps=60, snapshots=[60], batches=BATCHES, chunk=10, stop=stop))
+    assert [chunk.done for chunk in chunks] == [10, 20]
+
+
+def test_the_start_and_what_is_carried_are_not_consumed():
+    (chunk,) = train(loss, START, optax.sgd(0.1), steps=4, snapshots=[4], batches=BATCHES, chunk=4)
+    list(train(loss, START, optax.sgd(0.1), steps=8, snapshots=[8], batches=BATCHES, carried=(4, chunk.carried)))
     assert float(START["w"][0]) == 1.0
+    assert np.isfinite(chunk.carried[0]["w"]).all()
 
 
 def test_a_loss_without_data_needs_no_batches():
-    chunks = train(lambda w: w**2, jnp.array(1.0), optax.sgd(0.25), steps=3, every=1)
-    assert np.concatenate([chunk.params for chunk in chunks]).tolist() == [0.5, 0.25, 0.125]
+    chunks = train(lambda w: w**2, jnp.array(1.0), optax.sgd(0.25), steps=3, snapshots=[1, 2, 3])
+    assert whole(chunks)[1].tolist() == [0.5, 0.25, 0.125]
 
 
-def test_snapshots_must_fall_on_the_last_step():
-    with pytest.raises(ValueError, match="every must divide steps = 10, got 3"):
-        next(train(loss, START, optax.sgd(0.1), steps=10, every=3, batches=BATCHES))
+@pytest.mark.parametrize("make", [lambda rate: nv.nag(rate, 0.9), optax.adam], ids=["nag", "adam"])
+def test_trials_side_by_side_are_each_what_it_is_alone(make):
+    starts = [START, {"w": jnp.zeros(1), "b": jnp.ones(())}, START]
+    batches = [BATCHES, BATCHES, Batches(SAMPLES, 5, seed=8)]
+    rates, shared = [0.05, 0.02, 0.05], {"steps": 60, "snapshots": UNEVEN, "chunk": 13}
+    together = list(train_together(loss, starts, make, rates, batches=batches, **shared))
+    for i, (start, rate, drawn) in enumerate(zip(starts, rates, batches, strict=True)):
+        alone = list(train(loss, start, make(rate), batches=drawn, **shared))
+        for one, chunk in zip(alone, together, strict=True):
+            of_trial = jax.tree.map(itemgetter(i), (chunk.observed, chunk.losses, chunk.carried[0]))
+            for mine, its in zip(
+                jax.tree.leaves(of_trial), jax.tree.leaves((one.observed, one.losses, one.carried[0])), strict=True
+            ):
+                np.testing.assert_allclose(mine, its, rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("snapshots", [[0, 5], [5, 5], [11]])
+def test_snapshots_increase_within_the_steps(snapshots):
+    with pytest.raises(ValueError, match=r"snapshots must increase within 1 to steps = 10, got \["):
+        next(train(loss, START, optax.sgd(0.1), steps=10, snapshots=snapshots, batches=BATCHES))
