@@ -137,7 +137,20 @@ def _run(args: argparse.Namespace) -> int:
         run(config, folder, resume=args.resume, overwrite=args.overwrite, trust=args.trust)
     except Refusal as error:
         return _refused(error)
+    except OSError as error:
+        return _refused(
+            f"{error.filename or folder}: {error.strerror or error}\nmake room or give access; {_going_on(folder)}"
+        )
+    except KeyboardInterrupt as stopped:
+        reason = f" ({stopped})" if str(stopped) else ""
+        return _refused(f"interrupted{reason}; {_going_on(folder)}", INTERRUPTED)
     return 0
+
+
+def _going_on(folder: Path) -> str:
+    if not (folder / "config.toml").is_file():
+        return "nothing was written"
+    return f"what is done is kept: nagviz run {folder / 'config.toml'} --out {folder} --resume goes on with it"
 
 
 def _odd(text: str) -> int:

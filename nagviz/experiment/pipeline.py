@@ -21,7 +21,7 @@ from nagviz.experiment.outcomes import Standing, read_path, read_standings
 from nagviz.experiment.planes import View, stand
 from nagviz.experiment.problems import Problem, cut, make_problems
 from nagviz.experiment.tables.runs import Config
-from nagviz.experiment.trials import is_done, run_trials
+from nagviz.experiment.trials import is_done, run_trials, side_by_side
 
 
 def run(config: Config, folder: Path, *, resume: bool = False, overwrite: bool = False, trust: bool = False) -> None:
@@ -60,11 +60,8 @@ def run(config: Config, folder: Path, *, resume: bool = False, overwrite: bool =
 def _race(problem: Problem, folder: Path, number: int, advance) -> list[Standing]:
     """Train what is not trained yet, and read what came of it all."""
     for rival in problem.rivals:
-        trials = problem.trials(folder, number, rival)
-        kept = [trial for trial in trials if is_done(trial.file)]
-        if kept:
-            advance(f"{problem.name}: {rival.name} (kept)", problem.steps * len(kept))
-        _train(problem, rival, [trial for trial in trials if trial not in kept], advance)
+        for group in side_by_side(problem.trials(folder, number, rival)):
+            _train(problem, rival, group, advance)
     standings = read_standings(problem, folder, number)
     for standing in standings:
         for outcome in standing.chosen:
@@ -76,9 +73,11 @@ def _race(problem: Problem, folder: Path, number: int, advance) -> list[Standing
 
 def _train(problem: Problem, rival, trials, advance) -> None:
     task = f"{problem.name}: {rival.name}"
+    if all(is_done(trial.file) for trial in trials):
+        advance(f"{task} (kept)", problem.steps * len(trials))
+        return
     advance(task, 0)
-    for trial in trials:
-        run_trials(problem.course(rival), [trial], partial(advance, task))
+    run_trials(problem.course(rival), trials, partial(advance, task))
 
 
 def _panels(problems, standings, grid: int, folder: Path, advance) -> dict[str, tuple]:

@@ -51,6 +51,7 @@ class Problem(NamedTuple):
     judged: Callable[..., jax.Array] | None = None  # the loss as it is measured and cut, where that differs
     sliced: str = "loss"  # which measure that is
     validated: str | None = None  # the measure that chooses of a grid of learning rates
+    checkpoint_every: int = 1000  # steps, at least
     measure_every: int = 1  # snapshots between two that are measured
     margin: float = 0.2  # around the paths on a slice, as a share of their extent
     standpoint: Standpoint = Standpoint()
@@ -75,6 +76,7 @@ class Problem(NamedTuple):
             lambda points: watch(points)[name],
             self.snapshots,
             self.tolerance,
+            self.checkpoint_every,
         )
 
     def trials(self, folder: Path, number: int, rival: Rival) -> list[Trial]:
@@ -181,6 +183,7 @@ def _on_data(config: DataRun) -> Problem:
         judged=lambda params, batch: task_loss(predict(params)(batch.inputs), batch.targets),
         sliced="train loss",
         validated="validation loss" if dataset.validation is not None else None,
+        checkpoint_every=config.checkpoint_every,
         measure_every=config.measure_every,
         margin=config.slice.margin,
         standpoint=Standpoint(**config.plane.model_dump()),
@@ -216,6 +219,7 @@ def _planar(config: FunctionRun, entry: PlanarFunction) -> Problem:
         rivals=_rivals(config, steps, entry.learning_rates, surface),
         measures={"loss": of_point(surface.function), "distance to minimum": of_point(distance)},
         seeds=(config.seed,),
+        checkpoint_every=config.checkpoint_every,
         measure_every=config.measure_every,
         quantity="f(x, y)",
         space=(landscape.Plane(jnp.zeros(2), (axes[0], axes[1]), ("x", "y")), [entry.x, entry.y]),
@@ -242,6 +246,7 @@ def _convex(config: FunctionRun, entry: Logistic) -> Problem:
         rivals=_rivals(config, steps, entry.learning_rates, surface),
         measures={"relative gap": of_point(gap), "loss": of_point(surface.function)},
         seeds=(config.seed,),
+        checkpoint_every=config.checkpoint_every,
         measure_every=config.measure_every,
         quantity=f"logistic loss, {len(breast_cancer().targets)} samples",
         margin=entry.margin,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import json
 import math
 import shutil
 import sys
 import time
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -20,7 +20,7 @@ from typing import Any
 import jax
 
 Row = Mapping[str, str | int | float | None]
-OUTPUTS = (  # what `start_folder` may delete when it is told to overwrite: nothing else
+OUTPUTS = (  # what `start_folder` may delete when it is told to overwrite: nothing else; two files it replaces
     "metrics.jsonl",
     "landscape.png",
     "landscape.pdf",
@@ -36,8 +36,7 @@ OUTPUTS = (  # what `start_folder` may delete when it is told to overwrite: noth
     "slices/*.zarr",
     "slices/*.tiles",
     "paths/*.zarr",
-    "config.toml",  # these two last: what they are missing from is no run's folder
-    "environment.json",
+    "paths/*.checkpoints",
 )
 
 
@@ -65,6 +64,7 @@ def start_folder(folder: Path, config: str, facts: Mapping[str, Any], *, resume:
             _require_run(folder, written, resume or overwrite)
             if resume:
                 _require_same(written, config)
+                _note_versions(folder / "environment.json")
                 _require_same_data(folder / "environment.json", facts.get("data", {}))
         if overwrite:
             for pattern in OUTPUTS:
@@ -89,13 +89,33 @@ def _require_run(folder: Path, written: Path, allowed: bool) -> None:
 
 
 def _require_same(written: Path, config: str) -> None:
-    before = written.read_text(encoding="utf-8")
-    if before != config:
-        lines = difflib.unified_diff(before.splitlines(), config.splitlines(), "there", "asked for", "", "", 0, "")
+    before, asked = (_by_key(tomllib.loads(text)) for text in (written.read_text(encoding="utf-8"), config))
+    keys = [key for key in {**before, **asked} if before.get(key) != asked.get(key)]
+    if keys:
+        lines = (f"  {key}: there {before.get(key, 'not set')}, asked for {asked.get(key, 'not set')}" for key in keys)
         raise Refusal(
             f"{written.parent} holds a run of another config, which cannot be resumed as this one:\n"
             + "\n".join(lines)
             + "\ngive its config, or --overwrite, or --out DIR"
+        )
+
+
+def _by_key(value: Any, *keys: str) -> dict[str, str]:
+    """What stands in a config, by dotted keys, as JSON."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    found = {name: text for key, item in inner for name, text in _by_key(item, *keys, str(key)).items()}
+    return found or {".".join(keys): json.dumps(value)}
+
+
+def _note_versions(written: Path) -> None:
+    before = json.loads(written.read_text(encoding="utf-8"))
+    changed = [
+        f"{what} {before[what]}, now {now}" for what, now in environment().items() if before.get(what, now) != now
+    ]
+    if changed:
+        print(
+            f"note: this run was begun with {'; '.join(changed)}: its numbers may not be those of one run",
+            file=sys.stderr,
         )
 
 

@@ -1,14 +1,22 @@
-"""Training in compiled chunks: a scan over snapshots around a scan over steps, nothing read in between."""
+"""Training in compiled chunks: a loop over snapshots around a loop over steps, nothing read in between.
+
+While the device works on a chunk the host has the one before it fetched, and draws the batches of the one after it.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
+
+OBSERVED_BYTES = 1 << 28  # of what is observed in a chunk; it is held twice, while a chunk is fetched
 
 
 class Batches(NamedTuple):
@@ -19,24 +27,65 @@ class Batches(NamedTuple):
     seed: int
 
     def indices(self, start: int, stop: int) -> np.ndarray:
-        """The samples of steps start to stop, (steps, size): each epoch a new order, its rest left out."""
+        """The samples of steps start to stop, (steps, size): each epoch a new order, its rest left out.
+
+        They depend on seed and step alone: all optimizers see the same batches, and a resumed run those it had left.
+        """
         count = len(jax.tree.leaves(self.samples)[0])
         per_epoch = count // self.size
-        orders = {
-            epoch: np.random.default_rng((self.seed, epoch)).permutation(count)
-            for epoch in range(start // per_epoch, -(-stop // per_epoch))
-        }
-        rows = (orders[step // per_epoch][step % per_epoch * self.size :][: self.size] for step in range(start, stop))
-        return np.stack(list(rows)).astype(np.int32)
+        used = per_epoch * self.size
+        first = start // per_epoch
+        orders = [
+            np.random.default_rng((self.seed, epoch)).permutation(count)[:used].astype(np.int32)
+            for epoch in range(first, -(-stop // per_epoch))
+        ]
+        rows = np.concatenate(orders).reshape(-1, self.size)
+        return rows[start - first * per_epoch : stop - first * per_epoch]
 
 
 class Chunk(NamedTuple):
-    """What a chunk of training left behind."""
+    """What a chunk of training left behind; side by side, each array has the trials as its first axis but `steps`."""
 
-    steps: np.ndarray  # (snapshots,): steps done at each snapshot
-    params: Any  # what was observed there, each leaf (snapshots, *its shape)
+    steps: np.ndarray  # (snapshots,): steps done at each snapshot; there may be none
+    observed: Any  # what was observed there, each leaf (snapshots, *its shape)
     losses: np.ndarray  # (steps of the chunk,): the loss of each step's batch at the look-ahead point
+    done: int  # steps done at its end
+    carried: Any  # (parameters, optimizer state) at its end, on the device: a copy, which training goes on without
     seconds: float  # without compilation
+
+
+class Plan(NamedTuple):
+    """How far, and when something is seen."""
+
+    steps: int
+    snapshots: np.ndarray  # (n,), increasing, within 1 .. steps
+    chunk: int  # steps; chunks end at its multiples, and at the last step
+
+    def chunks(self, start: int) -> Iterator[tuple[int, int]]:
+        """First and last step of each chunk from a step on."""
+        ends = range((start // self.chunk + 1) * self.chunk, self.steps, self.chunk)
+        return pairwise([start, *ends, self.steps] if start < self.steps else [])
+
+    def within(self, start: int, stop: int) -> np.ndarray:
+        """The snapshots after one step, up to another."""
+        first, last = np.searchsorted(self.snapshots, [start, stop], side="right")
+        return self.snapshots[first:last]
+
+    def cuts(self, start: int, stop: int) -> np.ndarray:
+        """Where a chunk is cut: its ends, and its snapshots."""
+        return np.unique([start, *self.within(start, stop), stop])
+
+    @property
+    def pieces(self) -> int:
+        """Those of the chunk that has most."""
+        return max(len(self.cuts(*ends)) - 1 for ends in self.chunks(0))
+
+
+class Source(NamedTuple):
+    """What the steps of a chunk are given; twice None where the loss needs no data."""
+
+    samples: Any
+    drawn: Callable[[int, int], np.ndarray] | None  # first and last step -> (steps, ..., size): which of the samples
 
 
 def train(
@@ -45,71 +94,231 @@ def train(
     optimizer: optax.GradientTransformation,
     *,
     steps: int,
-    every: int,
+    snapshots: Sequence[int] | np.ndarray,
     batches: Batches | None = None,
     observe: Callable[[optax.OptState, Any], Any] = lambda state, params: params,
+    chunk: int | None = None,
+    carried: tuple[int, Any] | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Chunk]:
-    """Train, and yield snapshots of what is observed, a tenth of the run at a time.
+    """Train, and yield what is observed, chunk by chunk.
 
     Args:
         loss: `loss(params)`, or `loss(params, batch)` with batches.
         params: the start; kept, not donated.
         optimizer: any Optax optimizer.
         steps: how many.
-        every: steps between snapshots; divides `steps`.
+        snapshots: the steps after which to observe, increasing, evenly spaced or not.
         batches: the samples; the same steps draw the same ones for every optimizer.
         observe: what to keep of a state and parameters, such as `nagviz.iterate`.
+        chunk: steps of a chunk; by default a tenth of the run. It is less where more than 256 MB would be observed
+            in one. What is computed does not depend on it.
+        carried: `(done, carried)` of an earlier chunk, to go on from there.
+        stop: asked before a chunk is begun; those that are on their way are still yielded.
 
     Yields:
-        Chunks whose snapshots follow on one another; the start itself is not among them.
+        Chunks that follow on one another; the start itself is not observed.
 
     Raises:
-        ValueError: `every` does not divide `steps`.
+        ValueError: snapshots that do not increase, or lie outside 1 to `steps`.
+
+    Example:
+        >>> chunks = train(lambda w: w**2, jnp.array(1.0), optax.sgd(0.25), steps=8, snapshots=[1, 2, 8], chunk=4)
+        >>> [(c.steps.tolist(), c.observed.tolist()) for c in chunks]
+        [([1, 2], [0.5, 0.25]), ([8], [0.00390625])]
     """
-    if steps % every:
-        raise ValueError(f"every must divide steps = {steps}, got {every}")
-    snapshots = _chunk_length(steps // every)
-    run = _chunk_function(loss, optax.with_extra_args_support(optimizer), observe)
-    # A copy, since the buffers are donated and the start is the caller's.
-    carry = jax.jit(lambda p: (p, optimizer.init(p)))(params)
-    compiled = run.lower(carry, *_drawn(batches, 0, snapshots, every)).compile()
-    for start in range(0, steps, snapshots * every):
-        clock = time.perf_counter()
-        drawn = _drawn(batches, start, snapshots, every)
-        carry, (observed, losses) = compiled(carry, *drawn)
-        observed, losses = jax.device_get((observed, losses))
-        seconds = time.perf_counter() - clock
-        done = start + every * np.arange(1, snapshots + 1)
-        yield Chunk(done, observed, losses.ravel(), seconds)
+    step = _step(loss, optax.with_extra_args_support(optimizer), batches is not None)
+    start = (0, begun(params, optimizer)) if carried is None else carried
+    see = _seeing(observe)
+    plan = _planned(steps, snapshots, chunk, jax.eval_shape(see, start[1]))
+    samples, drawn = (None, None) if batches is None else (batches.samples, batches.indices)
+    yield from _run(step, see, start, plan, Source(samples, drawn), stop)
 
 
-def _chunk_length(snapshots: int) -> int:
-    """The largest divisor that makes ten chunks or more, so that one compiled chunk serves the run."""
-    return max(n for n in range(1, -(-snapshots // 10) + 1) if snapshots % n == 0)
+def train_together(
+    loss: Callable[..., jax.Array],
+    starts: Sequence[Any],
+    optimizer: Callable[[optax.Schedule], optax.GradientTransformation],
+    learning_rates: Sequence[float],
+    *,
+    steps: int,
+    snapshots: Sequence[int] | np.ndarray,
+    batches: Sequence[Batches] | None = None,
+    observe: Callable[[optax.OptState, Any], Any] = lambda state, params: params,
+    chunk: int | None = None,
+    carried: tuple[int, Any] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Chunk]:
+    """Train several trials of one optimizer side by side, as `train` does one; their numbers agree to rounding.
+
+    Args:
+        loss: as in `train`.
+        starts: of each trial.
+        optimizer: of a learning rate that is a schedule, `nagviz.nag` or `lambda rate: optax.adam(rate, b1=0.8)`.
+        learning_rates: of each trial.
+        steps: how many.
+        snapshots: as in `train`.
+        batches: of each trial, over the same samples.
+        observe: what to keep of one trial's state and parameters.
+        chunk: as in `train`.
+        carried: as in `train`.
+        stop: as in `train`.
+
+    Yields:
+        Chunks whose arrays have the trials as first axis.
+
+    Raises:
+        ValueError: as in `train`.
+
+    Example:
+        >>> ones = [jnp.array(1.0)] * 2
+        >>> chunks = train_together(lambda w: w**2, ones, optax.sgd, [0.25, 0.5], steps=2, snapshots=[1, 2], chunk=2)
+        >>> next(chunks).observed.tolist()
+        [[0.5, 0.25], [0.0, 0.0]]
+    """
+    rates = jnp.asarray(learning_rates, jnp.result_type(float))
+
+    def step(carry, samples, drawn):
+        def one(rate, carry, drawn):
+            made = optax.with_extra_args_support(optimizer(lambda count: rate))
+            return _step(loss, made, batches is not None)(carry, samples, drawn)
+
+        return jax.vmap(one)(rates, carry, drawn)
+
+    start = (0, begun_together(starts, optimizer, learning_rates)) if carried is None else carried
+    see = jax.vmap(_seeing(observe))
+    plan = _planned(steps, snapshots, chunk, jax.eval_shape(see, start[1]))
+    samples = None if batches is None else batches[0].samples
+    drawn = None if batches is None else lambda *ends: np.stack([b.indices(*ends) for b in batches], axis=1)
+    for made in _run(step, see, start, plan, Source(samples, drawn), stop):
+        turned = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), (made.observed, made.losses))
+        yield made._replace(observed=turned[0], losses=turned[1])
 
 
-def _drawn(batches, start, snapshots, every):
-    """The samples, and which of them each step of a chunk draws; without batches, only the count."""
-    if batches is None:
-        return None, np.zeros((snapshots, every, 0), np.int32)
-    indices = batches.indices(start, start + snapshots * every)
-    return batches.samples, indices.reshape(snapshots, every, -1)
+def begun(params: Any, optimizer: optax.GradientTransformation) -> Any:
+    """What `train` carries before the first step: the parameters and the optimizer's state."""
+    return params, optimizer.init(params)
 
 
-def _chunk_function(loss, optimizer, observe):
+def begun_together(
+    starts: Sequence[Any],
+    optimizer: Callable[[optax.Schedule], optax.GradientTransformation],
+    learning_rates: Sequence[float],
+) -> Any:
+    """What `train_together` carries before the first step, the trials first in each array."""
+
+    def one(rate, params):
+        return optimizer(lambda count: rate).init(params)
+
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
+    return stacked, jax.vmap(one)(jnp.asarray(learning_rates, jnp.result_type(float)), stacked)
+
+
+def _seeing(observe):
+    return lambda carry: observe(carry[1], carry[0])
+
+
+def _planned(steps, snapshots, chunk, observed) -> Plan:
+    snapshots = np.asarray(snapshots, int)
+    if np.any(np.diff(snapshots, prepend=0) <= 0) or np.any(snapshots > steps):
+        raise ValueError(f"snapshots must increase within 1 to steps = {steps}, got {snapshots.tolist()}")
+    plan = Plan(steps, snapshots, chunk or -(-steps // 10))
+    each = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(observed))
+    while plan.chunk > 1 and plan.pieces * each > OBSERVED_BYTES:
+        plan = plan._replace(chunk=plan.chunk // 2)
+    return plan
+
+
+def _step(loss, optimizer, on_batches: bool):
     def step(carry, samples, drawn):
         params, state = carry
-        batch = jax.tree.map(lambda leaf: leaf[drawn], samples)
-        of = (lambda p: loss(p)) if samples is None else (lambda p: loss(p, batch))
-        value, gradient = jax.value_and_grad(of)(params)
+        batch = [jax.tree.map(lambda leaf: leaf[drawn], samples)] if on_batches else []
+        value, gradient = jax.value_and_grad(loss)(params, *batch)
         updates, state = optimizer.update(gradient, state, params, value=value)
         return (optax.apply_updates(params, updates), state), value
 
-    def chunk(carry, samples, drawn):
-        def to_snapshot(carry, rows):
-            carry, losses = jax.lax.scan(lambda c, row: step(c, samples, row), carry, rows)
-            return carry, (observe(carry[1], carry[0]), losses)
+    return step
 
-        return jax.lax.scan(to_snapshot, carry, drawn)
+
+class _Ahead(NamedTuple):
+    """A chunk on its way."""
+
+    ends: tuple[int, int]
+    out: Future  # of what it observed and its losses, and when they were there
+    carried: Any
+    began: float  # when it was dispatched
+
+
+def _run(step, see, start, plan: Plan, source: Source, stop) -> Iterator[Chunk]:
+    """Dispatch each chunk before the last one is handed out."""
+    done, carry = start[0], _copied(start[1])  # its buffers will be donated, and what was given is the caller's
+    compiled, ended, ahead = None, 0.0, None
+    with ThreadPoolExecutor(1) as fetcher:  # a main thread that waits for another one hears Ctrl-C at once
+        for ends in plan.chunks(done):
+            if stop():
+                break
+            given = source.samples, *_orders(plan, ends, source.drawn)
+            if compiled is None:
+                compiled = _chunk_function(step, see, plan).lower(carry, *given).compile()
+            began = time.perf_counter()
+            carry, out = compiled(carry, *given)
+            kept = _copied(carry)
+            behind, ahead = ahead, _Ahead(ends, fetcher.submit(_fetch, out), kept, began)
+            if behind is not None:
+                chunk, ended = _handed(behind, plan, ended)
+                yield chunk
+        if ahead is not None:
+            yield _handed(ahead, plan, ended)[0]
+
+
+_copied = jax.jit(lambda carry: jax.tree.map(jnp.copy, carry))
+
+
+def _fetch(out):
+    return jax.device_get(out), time.perf_counter()
+
+
+def _handed(ahead: _Ahead, plan: Plan, before: float) -> tuple[Chunk, float]:
+    """A chunk, and when it ended; it began when it was dispatched, or when the one before it ended."""
+    (observed, losses), ended = ahead.out.result()
+    first, last = ahead.ends
+    steps = plan.within(first, last)
+    observed = jax.tree.map(lambda leaf: leaf[: len(steps)], observed)
+    seconds = ended - max(ahead.began, before)
+    return Chunk(steps, observed, losses[: last - first], last, ahead.carried, seconds), ended
+
+
+def _orders(plan: Plan, ends: tuple[int, int], drawn):
+    """What a chunk is to do: the samples of each step, where it is cut, and into how many pieces."""
+    cuts = plan.cuts(*ends) - ends[0]
+    padded = np.pad(cuts, (0, plan.pieces + 1 - len(cuts))).astype(np.int32)
+    if drawn is None:
+        return None, padded, np.int32(len(cuts) - 1)
+    rows = drawn(*ends)
+    rows = np.pad(rows, ((0, plan.chunk - len(rows)), *((0, 0) for _ in rows.shape[1:])))
+    return rows, padded, np.int32(len(cuts) - 1)
+
+
+def _chunk_function(step, see, plan: Plan):
+    """One program for chunks of any number of steps and snapshots: how many there are, it is told."""
+
+    def chunk(carry, samples, rows, cuts, pieces):
+        def one(t, kept):
+            carry, loss = step(kept[0], samples, None if rows is None else rows[t])
+            return carry, kept[1].at[t].set(loss)
+
+        def piece(i, kept):
+            carry, losses = jax.lax.fori_loop(cuts[i], cuts[i + 1], one, kept[:2])
+            return carry, losses, jax.tree.map(lambda room, seen: room.at[i].set(seen), kept[2], see(carry))
+
+        row = None if rows is None else rows[0]
+        losses = _room(plan.chunk, jax.eval_shape(lambda: step(carry, samples, row)[1]))
+        seen = _room(plan.pieces, jax.eval_shape(see, carry))
+        carry, losses, seen = jax.lax.fori_loop(0, pieces, piece, (carry, losses, seen))
+        return carry, (seen, losses)
 
     return jax.jit(chunk, donate_argnums=0)
+
+
+def _room(many: int, each):
+    return jax.tree.map(lambda one: jnp.zeros((many, *one.shape), one.dtype), each)

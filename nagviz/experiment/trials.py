@@ -1,14 +1,21 @@
 """Training that survives: trials whose rows and checkpoints reach the disk chunk by chunk, and go on from there.
 
 A trial is one optimizer at one learning rate from one seed, and becomes one file, the path it took. Trials that share
-a loss and an optimizer's kind may run side by side; they are one group. After each chunk the rows of the paths are
-committed, and then, every so many steps, a checkpoint of (parameters, optimizer state, step). Whatever moment a run is
-killed at, the same call goes on from the newest checkpoint, drops the rows behind it, and ends in the same numbers.
+a loss and an optimizer's kind may run side by side; they are one group. Every so many steps the rows of the paths are
+committed, and then a checkpoint of (parameters, optimizer state, step). So no checkpoint lies beyond the rows, and
+whatever moment a run is killed at, the same call goes on from the newest checkpoint: rows that are there already come
+out as they were, and are left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,23 +24,28 @@ import numpy as np
 import optax
 
 from nagviz import landscape
-from nagviz.experiment.training import Batches, train
+from nagviz.experiment.checkpoints import checkpoints, save_checkpoint
+from nagviz.experiment.report import Refusal
+from nagviz.experiment.training import Batches, Chunk, begun, begun_together, train, train_together
+from nagviz.landscape import append_rows, commit_rows, finish_recorder, open_recorder
+from nagviz.landscape.recorder import Recorder
+
+_SMALL = 10_000  # parameters, of a model whose trials take less time together than one after another
 
 
 class Course(NamedTuple):
     """What the trials of a group share."""
 
     loss: Callable[..., jax.Array]  # loss(params), or loss(params, batch)
-    optimizer: Callable[[Any], optax.GradientTransformation]  # of the rate: a float for one trial alone, side by side
-    # a schedule (step -> traced scalar); Optax and nagviz take both as learning_rate
+    # Of the rate: a float for one trial alone, a schedule (step -> traced scalar) side by side.
+    optimizer: Callable[[Any], optax.GradientTransformation]
     deployed: Callable[[optax.OptState, Any], Any]  # state, params -> the point that is kept and measured
     restarts: Callable[[optax.OptState], jax.Array]  # how often it has restarted
-    watch: Callable[
-        [Any], jax.Array
-    ]  # stacked points (snapshots, ...) -> (snapshots,) loss; jitted; not finite: diverged
+    watch: Callable[[Any], jax.Array]  # points (snapshots, ...) -> their losses, (snapshots,); not finite: diverged
     snapshots: np.ndarray  # (n,) int, increasing, from 1: steps at which a row is kept; the last one ends the trial
     tolerance: float | None = None  # of `watch`, at which a path is complete
-    checkpoint_every: int = 1000  # steps; fewer bound a chunk as well
+    checkpoint_every: int = 1000  # steps, at least; a chunk is no longer
+    beside: Callable[[optax.OptState, Any], dict[str, Any]] = lambda state, params: {}  # what a row holds as well
 
 
 class Trial(NamedTuple):
@@ -72,60 +84,193 @@ def run_trials(course: Course, trials: Sequence[Trial], advance: Callable[[int],
         Refusal: a file is damaged, or cannot be written; it says which.
         KeyboardInterrupt: Ctrl-C was pressed; chunk and checkpoint are saved. A second one ends the process at once.
     """
-    facts = []
-    for trial in trials:
-        if not is_done(trial.file):
-            _run(course, trial, advance)
-        facts.append(Facts(**landscape.load_trajectory(trial.file, trial.start)[1]))
-    return facts
+    if not all(is_done(trial.file) for trial in trials):
+        with _telling(), _listening() as interrupted:
+            _run(course, trials, advance, interrupted)
+            if interrupted():  # by what came with the last chunk
+                raise KeyboardInterrupt(f"{trials[0].file.stem} is done")
+    return [Facts(**_facts(trial.file)) for trial in trials]
+
+
+def side_by_side(trials: Sequence[Trial]) -> list[Sequence[Trial]]:
+    """Trials of one course in groups to be run together: all of them where the model is small, else each by itself."""
+    numbers = sum(leaf.size for leaf in jax.tree.leaves(trials[0].start))
+    return [trials] if numbers <= _SMALL else [[trial] for trial in trials]
 
 
 def is_done(file: Path) -> bool:
-    """Whether a trial's path is complete, so that it will not be trained again."""
-    return file.exists()
+    """Whether a trial's path is complete, so that it will not be trained again.
+
+    Raises:
+        Refusal: what stands there is damaged, or is no path.
+    """
+    return file.exists() and _facts(file) is not None
 
 
-def _run(course: Course, trial: Trial, advance) -> None:
-    start = jax.tree.map(lambda leaf: np.asarray(leaf)[None], trial.start)
-    path = landscape.Trajectory(np.zeros(1, int), start)
-    kept, counts, seconds, diverged = [path], [np.zeros(1, int)], 0.0, None
-    steps, optimizer = int(course.snapshots[-1]), course.optimizer(trial.learning_rate)
-    for chunk in train(
-        course.loss,
-        trial.start,
-        optimizer,
+def _facts(file: Path) -> dict[str, Any] | None:
+    try:
+        return landscape.load_trajectory(file, point="restarts")[1]
+    except (ValueError, OSError) as error:
+        raise Refusal(f"{error}; delete {file} and --resume, to train that path again") from None
+
+
+class _Group(NamedTuple):
+    """Trials as one training."""
+
+    train: Callable[..., Iterator[Chunk]]
+    begun: Callable[[], Any]  # what it carries before the first step
+
+
+def _group(course: Course, trials: Sequence[Trial]) -> _Group:
+    rates, starts, batches, _ = zip(*trials, strict=True)
+    if len(trials) == 1:
+        optimizer = course.optimizer(*rates)
+        alone = partial(train, course.loss, *starts, optimizer, batches=batches[0])
+        return _Group(alone, lambda: begun(*starts, optimizer))
+    drawn = None if batches[0] is None else batches
+    together = partial(train_together, course.loss, starts, course.optimizer, rates, batches=drawn)
+    return _Group(together, lambda: begun_together(starts, course.optimizer, rates))
+
+
+def _run(course: Course, trials: Sequence[Trial], advance, interrupted: Callable[[], bool]) -> None:
+    """Train until all are done, or until interrupted."""
+    group, folder = _group(course, trials), trials[0].file.with_suffix(".checkpoints")
+    recorders = _open(course, trials)
+    carried, seconds = _newest(folder, group, recorders, course.snapshots)
+    done, steps = carried[0] if carried else 0, int(course.snapshots[-1])
+    advance(done * len(trials))
+    chunks = group.train(
         steps=steps,
-        every=int(course.snapshots[0]),
-        batches=trial.batches,
-        observe=lambda state, params: (course.deployed(state, params), course.restarts(state)),
-    ):
-        point, count = chunk.params
-        kept.append(landscape.Trajectory(chunk.steps, point))
-        counts.append(count)
+        snapshots=course.snapshots,
+        observe=partial(_row, course),
+        chunk=min(-(-steps // 10), course.checkpoint_every),
+        carried=carried,
+        stop=interrupted,
+    )
+    for chunk in chunks:
         seconds += chunk.seconds
-        advance(len(chunk.losses))
-        watched = np.asarray(course.watch(point))
-        before = chunk.steps[-1] - len(chunk.losses) + np.arange(len(chunk.losses))
-        after = np.isfinite(watched) & _finite(landscape.Trajectory(chunk.steps, point))
-        seen = [*before[~np.isfinite(chunk.losses)], *chunk.steps[~after]]
-        diverged = int(min(seen)) if seen else None
-        if diverged is not None or (course.tolerance is not None and (watched <= course.tolerance).any()):
-            advance(steps - int(chunk.steps[-1]))
-            break
-    path = jax.tree.map(lambda *parts: np.concatenate(parts), *kept)
-    steps, count = path.steps, np.concatenate(counts)
-    path = jax.tree.map(lambda leaf: leaf[_finite(path)], path)
-    watched = np.asarray(course.watch(path.params))
-    if course.tolerance is not None and (watched <= course.tolerance).any():
-        end = int(np.argmax(watched <= course.tolerance)) + 1
-        path = jax.tree.map(lambda leaf: leaf[:end], path)
-    seen = steps <= path.steps[-1]
-    marks = steps[1:][(np.diff(count) > 0) & seen[1:]].tolist()
-    facts = Facts(seconds, diverged, int(count[seen][-1]), marks)
-    landscape.save_trajectory(trial.file, path, **facts._asdict())
+        advance((chunk.done - done) * len(trials))
+        _keep(course, trials, recorders, chunk, seconds)
+        if not recorders:
+            advance((steps - chunk.done) * len(trials))
+            shutil.rmtree(folder, ignore_errors=True)
+            return
+        if interrupted() or chunk.done // course.checkpoint_every > done // course.checkpoint_every:
+            for recorder in recorders.values():
+                commit_rows(recorder)
+            save_checkpoint(folder, chunk.done, (chunk.carried, np.float64(seconds)))
+        done = chunk.done
+    raise KeyboardInterrupt(f"{trials[0].file.stem} at step {done} of {steps}")
 
 
-def _finite(path: landscape.Trajectory) -> np.ndarray:
-    leaves = (np.asarray(leaf) for leaf in jax.tree.leaves(path.params))
-    rows = [np.isfinite(leaf.reshape(len(leaf), -1)).all(axis=1) for leaf in leaves]
+def _row(course: Course, state, params):
+    """What is kept at a snapshot."""
+    return course.deployed(state, params), {"restarts": course.restarts(state), **course.beside(state, params)}
+
+
+def _open(course: Course, trials: Sequence[Trial]) -> dict[int, Recorder]:
+    """A recorder for each trial that is not done, with the start as its first row."""
+    recorders = {}
+    for i, trial in enumerate(trials):
+        if not is_done(trial.file):
+            state = course.optimizer(trial.learning_rate).init(trial.start)
+            first = trial.start, _row(course, state, trial.start)[1]
+            start, beside = jax.tree.map(lambda leaf: np.asarray(leaf)[None], first)
+            like, more = jax.tree.map(lambda leaf: leaf[0], (start, beside))
+            rows = len(course.snapshots) + 1
+            recorders[i] = open_recorder(trial.file, like, rows=rows, resume=True, **more)
+            append_rows(recorders[i], np.zeros(1, int), start, **beside)
+    return recorders
+
+
+def _newest(folder: Path, group: _Group, recorders: dict[int, Recorder], snapshots: np.ndarray):
+    """The newest checkpoint that can be read and whose rows are all there, and the seconds that led to it."""
+    like = group.begun(), np.float64(0)
+    for step, load in checkpoints(folder, like):
+        needed = max(snapshots[snapshots <= step], default=0)
+        if all(len(r.known) and r.known[-1] >= needed for r in recorders.values()):
+            try:
+                state, seconds = load()
+            except ValueError:
+                continue  # the one before it, which is whole, leads to the same numbers
+            return (step, jax.device_put(state)), float(seconds)
+    return None, 0.0
+
+
+def _keep(
+    course: Course, trials: Sequence[Trial], recorders: dict[int, Recorder], chunk: Chunk, seconds: float
+) -> None:
+    """Append the rows of a chunk to the paths that are not done, and close those that now are."""
+    if len(trials) == 1:
+        observed, losses = jax.tree.map(lambda leaf: leaf[None], (chunk.observed, chunk.losses))
+    else:
+        observed, losses = chunk.observed, chunk.losses
+    for i, recorder in list(recorders.items()):
+        points, beside = jax.tree.map(lambda leaf, i=i: leaf[i], observed)
+        seen = _seen(course, chunk, points, losses[i])
+        steps, points, beside = jax.tree.map(lambda leaf, kept=seen.kept: leaf[kept], (chunk.steps, points, beside))
+        append_rows(recorder, steps, points, **beside)
+        if seen.complete or seen.diverged is not None or chunk.done == course.snapshots[-1]:
+            commit_rows(recorder)
+            counted, _ = landscape.load_trajectory(trials[i].file, point="restarts")
+            marks = np.asarray(counted.steps)[1:][np.diff(counted.params) > 0]
+            facts = Facts(seconds, seen.diverged, int(counted.params[-1]), marks.tolist())
+            finish_recorder(recorder, **facts._asdict())
+            del recorders[i]
+
+
+class _Seen(NamedTuple):
+    """What a chunk of a trial shows."""
+
+    kept: np.ndarray  # which of its rows are the path's
+    diverged: int | None
+    complete: bool
+
+
+def _seen(course: Course, chunk: Chunk, points, losses: np.ndarray) -> _Seen:
+    """The loss is watched before each step, by its batch, and at each snapshot."""
+    finite, watched = _finite(points, len(chunk.steps)), np.asarray(course.watch(points)) if len(chunk.steps) else []
+    before = chunk.done - len(losses) + np.arange(len(losses))
+    lost = [*before[~np.isfinite(losses)], *chunk.steps[~(finite & np.isfinite(watched))]]
+    reached = np.flatnonzero(finite & (np.asarray(watched) <= course.tolerance)) if course.tolerance is not None else []
+    if len(reached):
+        finite[reached[0] + 1 :] = False
+    return _Seen(finite, int(min(lost)) if lost else None, len(reached) > 0)
+
+
+def _finite(points: Any, count: int) -> np.ndarray:
+    """Which snapshots hold finite numbers alone."""
+    rows = [np.isfinite(leaf.reshape(count, -1)).all(axis=1) for leaf in map(np.asarray, jax.tree.leaves(points))]
     return np.all(rows, axis=0)
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """What the disk refuses, in words, and how to go on."""
+    try:
+        yield
+    except OSError as error:
+        reason = f"{error.filename}: {error.strerror}" if error.filename else error
+        raise Refusal(
+            f"{reason}\nwhat was committed before is whole; make room, or give access, and --resume"
+        ) from error
+
+
+@contextmanager
+def _listening() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was pressed; the second time it ends the process at once."""
+    heard = threading.Event()
+
+    def hear(*_):
+        heard.set()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.write(2, b"\nstopping after this chunk, which is kept; Ctrl-C again ends at once\n")
+
+    if threading.current_thread() is not threading.main_thread():  # which alone hears signals
+        yield heard.is_set
+        return
+    before = signal.signal(signal.SIGINT, hear)
+    try:
+        yield heard.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)

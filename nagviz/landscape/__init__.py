@@ -4,6 +4,16 @@ from nagviz.landscape.diagnosis import Diagnosis, Finding, diagnose
 from nagviz.landscape.directions import pca_plane, points_plane, step_plane
 from nagviz.landscape.filters import filter_normalised, layer_normalised, random_line, random_plane
 from nagviz.landscape.plane import Plane, Projection, embed, gram, project
+from nagviz.landscape.projections import RecordedProjection, load_projection, open_projection
+from nagviz.landscape.recorder import (
+    Recorder,
+    append_rows,
+    bytes_in_words,
+    commit_rows,
+    expected_bytes,
+    finish_recorder,
+    open_recorder,
+)
 from nagviz.landscape.refinement import Refined, interpolate, refine
 from nagviz.landscape.slicing import Slice, evaluate
 from nagviz.landscape.spectrum import hessian_plane
@@ -19,7 +29,7 @@ from nagviz.landscape.storage import (
     to_numpy,
 )
 from nagviz.landscape.sweep import Effort
-from nagviz.landscape.trajectory import Trajectory, stack_snapshots
+from nagviz.landscape.trajectory import Trajectory, snapshot_steps, stack_snapshots
 from nagviz.landscape.vtk import save_vts
 
 __all__ = [
@@ -28,21 +38,31 @@ __all__ = [
     "Finding",
     "Plane",
     "Projection",
+    "RecordedProjection",
+    "Recorder",
     "Refined",
     "Slice",
     "Trajectory",
+    "append_rows",
+    "bytes_in_words",
+    "commit_rows",
     "diagnose",
     "embed",
     "evaluate",
+    "expected_bytes",
     "filter_normalised",
+    "finish_recorder",
     "from_numpy",
     "gram",
     "hessian_plane",
     "interpolate",
     "layer_normalised",
     "load_plane",
+    "load_projection",
     "load_slice",
     "load_trajectory",
+    "open_projection",
+    "open_recorder",
     "open_trajectory",
     "pca_plane",
     "points_plane",
@@ -54,6 +74,7 @@ __all__ = [
     "save_slice",
     "save_trajectory",
     "save_vts",
+    "snapshot_steps",
     "stack_snapshots",
     "step_plane",
     "to_numpy",

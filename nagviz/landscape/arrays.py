@@ -6,15 +6,18 @@ A group is a folder that xarray and zarr-python open as it is:
     slice.zarr/values/zarr.json   shape, type, names of the dimensions, attributes
     slice.zarr/values/c/0/0       numbers, with a checksum
 
-It is written beside its place and moved there when it is whole.
+It is written beside its place and moved there when it is whole. What there is to read is what the group's own zarr.json
+tells, which is replaced at one stroke: of a path that is being recorded, an array may hold more rows than it says.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,6 +37,7 @@ class Named(NamedTuple):
     data: Any  # a NumPy array, or one on disk
     dimensions: tuple[str, ...]
     attributes: dict[str, Any] = {}  # noqa: RUF012 - never written to
+    chunk: tuple[int, ...] = ()  # shape of what is a file of its own; as many rows as fit if left out
 
 
 class Group(NamedTuple):
@@ -52,23 +56,29 @@ def named(data: Any, dimensions: tuple[str, ...], **attributes: Any) -> Named:
     return Named(array.astype(np.float32), dimensions, attributes | {"dtype": array.dtype.name})
 
 
-def write(file: Path, group: Group) -> None:
-    """Write a group whole or not at all; one that stands there is replaced, anything else is not touched."""
+def write_arrays(folder: Path, arrays: Mapping[str, Named]) -> dict[str, Any]:
+    """Write arrays into a folder, each in the place of one of its name; what is told of them is returned."""
     import tensorstore as ts
 
+    pending = []
+    for name, array in arrays.items():
+        spec = {**_where(folder / name), "metadata": _metadata(array)}
+        pending.append(ts.open(spec, create=True, delete_existing=True).result().write(array.data))
+    for future in pending:
+        future.result()
+    return {name: json.loads((folder / name / "zarr.json").read_text("utf-8")) for name in arrays}
+
+
+def write(file: Path, group: Group) -> None:
+    """Write a group whole or not at all; one that stands there is replaced, anything else is not touched."""
     file = Path(file)
     _require_free(file)
     partial = file.with_name(f".{file.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
-        pending = []
-        for name, array in group.arrays.items():
-            store = ts.open({**_where(partial / name), "metadata": _metadata(array)}, create=True).result()
-            pending.append(store.write(array.data))
-        for future in pending:
-            future.result()
-        (partial / "zarr.json").write_text(json.dumps(_head(partial, group), allow_nan=False), encoding="utf-8")
+        inner = write_arrays(partial, group.arrays)
+        replace(partial / "zarr.json", head(group.kind, group.attributes, inner))
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -95,11 +105,11 @@ def _metadata(array: Named) -> dict[str, Any]:
     data = array.data
     rest = data.shape[1:]
     lead = max(1, _CHUNK // max(1, data.itemsize * math.prod(rest)))
-    chunk = [max(1, size) for size in (min(lead, data.shape[0]), *rest)] if data.ndim else []
+    whole = [max(1, size) for size in (min(lead, data.shape[0]), *rest)] if data.ndim else []
     return {
         "shape": data.shape,
         "data_type": data.dtype.name,
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunk}},
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(array.chunk) or whole}},
         "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
         "dimension_names": array.dimensions,
         "attributes": array.attributes,
@@ -107,14 +117,43 @@ def _metadata(array: Named) -> dict[str, Any]:
     }
 
 
-def _head(folder: Path, group: Group) -> dict[str, Any]:
-    inner = {name: json.loads((folder / name / "zarr.json").read_text("utf-8")) for name in group.arrays}
+def head(kind: str, attributes: Mapping[str, Any], inner: Mapping[str, Any]) -> dict[str, Any]:
+    """What a group's own zarr.json says, with the metadata of the arrays in it."""
     return {
         "zarr_format": 3,
         "node_type": "group",
-        "attributes": {"nagviz": {"kind": group.kind, "version": _VERSION}, **plain(group.attributes)},
+        "attributes": {"nagviz": {"kind": kind, "version": _VERSION}, **plain(attributes)},
         "consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": inner},
     }
+
+
+def replace(file: Path, content: Mapping[str, Any], *, durable: bool = False) -> None:
+    """Put JSON in the place of a file: the old one stands there or the new one; durable, it outlasts a power cut."""
+    partial = file.with_name(f".{file.name}.partial")
+    try:
+        with partial.open("w", encoding="utf-8") as stream:
+            stream.write(json.dumps(content, allow_nan=False))
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
+        partial.replace(file)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    if durable and hasattr(os, "O_DIRECTORY"):  # Windows syncs no folder
+        folder = os.open(file.parent, os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def opened(folder: Path, metadata: Mapping[str, Any], **limits: Any) -> Any:
+    """The tensorstore of an array whose metadata are known from elsewhere; nothing is read or written yet."""
+    import tensorstore as ts
+
+    known = {**_where(folder), "metadata": metadata, "context": limits}
+    return ts.open(known, open=True, assume_metadata=True).result()
 
 
 def _require_free(file: Path) -> None:
@@ -125,22 +164,40 @@ def _require_free(file: Path) -> None:
             raise FileExistsError(f"{file} exists and was not written by nagviz; name another place") from error
 
 
-def read(file: Path, kind: str, *, lazy: bool = False) -> Group:
+def read(file: Path, kind: str, *, part: str | None = None, lazy: bool = False) -> Group:
     """Read a group of a kind, or open it with its arrays left on disk.
+
+    Args:
+        file: its folder.
+        kind: what it must be.
+        part: the first word of the arrays that are wanted; "step" is read too. All if left out.
+        lazy: leave the arrays on disk.
 
     Raises:
         FileNotFoundError: nothing is there.
         ValueError: what is there is no such group, or is damaged.
     """
     file = Path(file)
+    attributes, inner = read_head(file, kind)
+    parts = {name: name.split(".")[0] for name in inner}
+    if part not in (None, *parts.values()):
+        raise ValueError(
+            f"{file} holds no {part!r}, only {', '.join(dict.fromkeys(parts.values()))}; name one of those"
+        )
+    wanted = [name for name in inner if part is None or parts[name] in ("step", part)]
+    arrays = {name: _open(file, name, inner[name]) for name in wanted}
+    if not lazy:
+        arrays = {name: array._replace(data=fetch(file, name, array.data)) for name, array in arrays.items()}
+    return Group(kind, arrays, restored(attributes))
+
+
+def read_head(file: Path, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The attributes of a group of a kind, as JSON has them, and the metadata of its arrays by name."""
     attributes, inner = _read_head(file)
     mark = attributes.pop("nagviz")
     if mark["kind"] != kind:
         raise ValueError(f"{file} holds a {mark['kind']}, not a {kind}; load it as what it is")
-    arrays = {name: _open(file, name) for name in inner}
-    if not lazy:
-        arrays = {name: array._replace(data=_fetch(file, name, array.data)) for name, array in arrays.items()}
-    return Group(kind, arrays, restored(attributes))
+    return attributes, inner
 
 
 def _read_head(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -159,26 +216,34 @@ def _read_head(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return attributes, inner
 
 
-def _open(file: Path, name: str) -> Named:
+def _open(file: Path, name: str, facts: Mapping[str, Any]) -> Named:
     import tensorstore as ts
 
     try:
-        store = ts.open(_where(file / name), open=True).result()
-        facts = json.loads((file / name / "zarr.json").read_text("utf-8"))
+        if not (file / name / "zarr.json").is_file():
+            raise FileNotFoundError
+        store = opened(file / name, facts)
     except (OSError, ValueError) as error:
         raise ValueError(f"{file}: the array {name!r} is missing or damaged; write it anew") from error
-    shape, chunk = facts["shape"], facts["chunk_grid"]["configuration"]["chunk_shape"]
-    wanted = math.prod(-(-size // part) for size, part in zip(shape, chunk, strict=True))
-    there = sum(path.is_file() for path in (file / name / "c").rglob("*")) if shape else (file / name / "c").is_file()
-    if there < wanted:
-        raise ValueError(f"{file}: {wanted - there} chunks of the array {name!r} are lost; write it anew")
+    if lost := _lost(file / name / "c", facts["shape"], facts["chunk_grid"]["configuration"]["chunk_shape"]):
+        raise ValueError(f"{file}: {lost} chunks of the array {name!r} are lost; write it anew")
     attributes = facts.get("attributes", {})
     if "dtype" in attributes:
         store = ts.cast(store, ts.dtype(attributes["dtype"]))
     return Named(store, tuple(facts.get("dimension_names") or ()), attributes)
 
 
-def _fetch(file: Path, name: str, store) -> np.ndarray:
+def _lost(folder: Path, shape: list[int], chunk: list[int]) -> int:
+    """How many chunks are not there; there may be others, of rows that are not committed."""
+    if not shape:
+        return int(not folder.is_file())
+    there = {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
+    grid = (range(-(-size // part)) for size, part in zip(shape, chunk, strict=True))
+    return sum("/".join(map(str, index)) not in there for index in product(*grid))
+
+
+def fetch(file: Path, name: str, store) -> np.ndarray:
+    """What an array on disk holds."""
     try:
         return store.read().result()
     except ValueError as error:

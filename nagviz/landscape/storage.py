@@ -55,7 +55,7 @@ def load_slice(file: Path) -> Slice:
         FileNotFoundError: nothing is there.
         ValueError: what is there is no slice, or is damaged.
     """
-    with _telling(file):
+    with telling(file):
         return _unpack_slice(disk.read(file, "slice"))
 
 
@@ -64,30 +64,37 @@ def save_trajectory(file: Path, trajectory: Trajectory, **facts: float) -> None:
     disk.write(file, _pack_trajectory(trajectory, facts))
 
 
-def load_trajectory(file: Path, like: Params | None = None) -> tuple[Trajectory, dict[str, float]]:
+def load_trajectory(
+    file: Path, like: Params | None = None, *, point: str = "params"
+) -> tuple[Trajectory, dict[str, Any] | None]:
     """Read a path and the facts that were saved with it.
 
     Args:
-        file: what `save_trajectory` wrote.
+        file: what `save_trajectory` wrote, or what a recorder writes or has written; it need not be finished.
         like: parameters whose structure the path takes; nested dicts if left out.
+        point: what was recorded beside the parameters, by its name: "lookahead", say.
+
+    Returns:
+        The path, and the facts: None as long as it is being recorded, or where that was broken off.
 
     Raises:
         FileNotFoundError: nothing is there.
         ValueError: what is there is no path, is damaged, or is not over such parameters (the first differing
             leaf is named).
     """
-    with _telling(file):
-        group = disk.read(file, "trajectory")
-        return _unpack_trajectory(group, like), group.attributes["facts"]
+    with telling(file):
+        group = disk.read(file, "trajectory", part=point)
+        return _unpack_trajectory(group, like, point), group.attributes["facts"]
 
 
-def open_trajectory(file: Path, like: Params | None = None) -> Trajectory:
+def open_trajectory(file: Path, like: Params | None = None, *, point: str = "params") -> Trajectory:
     """A path whose leaves stay on disk, for `project` and `pca_plane`, which read one leaf at a time.
 
     Args and errors are those of `load_trajectory`.
     """
-    with _telling(file):
-        return _unpack_trajectory(disk.read(file, "trajectory", lazy=True), like)
+    with telling(file):
+        group = disk.read(file, "trajectory", part=point, lazy=True)
+        return _unpack_trajectory(group, like, point)
 
 
 def save_plane(file: Path, plane: Plane) -> None:
@@ -97,12 +104,12 @@ def save_plane(file: Path, plane: Plane) -> None:
 
 def load_plane(file: Path, like: Params | None = None) -> Plane:
     """Read a plane that `save_plane` wrote; arguments and errors are those of `load_trajectory`."""
-    with _telling(file):
+    with telling(file):
         return _unpack_plane(disk.read(file, "plane"), like)
 
 
 @contextmanager
-def _telling(file: Path) -> Iterator[None]:
+def telling(file: Path) -> Iterator[None]:
     """A group that lacks what it should have, or has more, says which file it is."""
     try:
         yield
@@ -191,11 +198,12 @@ def _unpack_slice(group: Group, like: None = None) -> Slice:
 
 def _pack_trajectory(trajectory: Trajectory, facts: Mapping[str, float] | None = None) -> Group:
     steps = named(trajectory.steps, ("step",), long_name="step")
-    return Group("trajectory", {"step": steps, **_leaves("params", trajectory.params, "step")}, {"facts": facts or {}})
+    leaves = leaf_arrays("params", trajectory.params, "step")
+    return Group("trajectory", {"step": steps, **leaves}, {"facts": facts or {}})
 
 
-def _unpack_trajectory(group: Group, like: Params | None = None) -> Trajectory:
-    return Trajectory(np.asarray(group.arrays["step"].data), _tree("params", group, like, stacked=True))
+def _unpack_trajectory(group: Group, like: Params | None = None, point: str = "params") -> Trajectory:
+    return Trajectory(np.asarray(group.arrays["step"].data), tree_of(point, group, like, stacked=True))
 
 
 _PLANE_FACTS = tuple(field.name for field in fields(Plane) if field.name not in ("origin", "axes"))
@@ -203,14 +211,14 @@ _PLANE_FACTS = tuple(field.name for field in fields(Plane) if field.name not in 
 
 def _pack_plane(plane: Plane) -> Group:
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *plane.axes)
-    packed = _leaves("origin", plane.origin) | _leaves("axes", stacked, "axis")
+    packed = leaf_arrays("origin", plane.origin) | leaf_arrays("axes", stacked, "axis")
     return Group("plane", packed, {name: getattr(plane, name) for name in _PLANE_FACTS})
 
 
 def _unpack_plane(group: Group, like: Params | None = None) -> Plane:
-    stacked, structure = jax.tree.flatten(_tree("axes", group, like, stacked=True))
+    stacked, structure = jax.tree.flatten(tree_of("axes", group, like, stacked=True))
     axes = tuple(jax.tree.unflatten(structure, leaves) for leaves in zip(*stacked, strict=True))
-    return Plane(_tree("origin", group, like), axes, **group.attributes)
+    return Plane(tree_of("origin", group, like), axes, **group.attributes)
 
 
 _PACK = {Slice: _pack_slice, Trajectory: _pack_trajectory, Plane: _pack_plane}
@@ -222,7 +230,7 @@ def _node(key: Any) -> str:
     return re.sub(r"[^\w-]", "_", str(key))
 
 
-def _leaves(prefix: str, tree: Params, *lead: str) -> dict[str, Named]:
+def leaf_arrays(prefix: str, tree: Params, *lead: str) -> dict[str, Named]:
     """Each leaf as an array named by its keys, which may be changed for a file's name; its path is exact."""
     packed: dict[str, Named] = {}
     for keys, leaf in zip(leaf_keys(tree), jax.tree.leaves(tree), strict=True):
@@ -234,7 +242,8 @@ def _leaves(prefix: str, tree: Params, *lead: str) -> dict[str, Named]:
     return packed
 
 
-def _tree(prefix: str, group: Group, like: Params | None, *, stacked: bool = False) -> Params:
+def tree_of(prefix: str, group: Group, like: Params | None, *, stacked: bool = False) -> Params:
+    """The tree whose leaves `leaf_arrays` named, like another or as nested dicts; stacked ones have an axis more."""
     held = {
         tuple(array.attributes["path"]): array.data
         for name, array in group.arrays.items()

@@ -56,3 +56,40 @@ def stack_snapshots(snapshots: Iterable[Params], steps: Sequence[int] | None = N
     if steps.shape != (len(kept),) or np.any(np.diff(steps) <= 0):
         raise ValueError(f"steps must be {len(kept)} increasing numbers, one for each snapshot, got {steps.tolist()}")
     return Trajectory(steps, jax.tree.map(lambda *leaves: np.stack(leaves), *kept))
+
+
+def snapshot_steps(steps: int, *, every: int | None = None, count: int | None = None) -> np.ndarray:
+    """The steps at which a path is to be kept: 0, the last one, and some between.
+
+    Args:
+        steps: of the training.
+        every: one in so many; the last one is kept even where it is none of them.
+        count: so many in all, as evenly spaced in their logarithm as whole numbers can be. The steps that move most
+            are the first ones.
+
+    Returns:
+        Increasing, int64, from 0 to `steps`.
+
+    Raises:
+        ValueError: not one of `every` and `count`; numbers that leave no path.
+
+    Example:
+        >>> import nagviz as nv
+        >>> print(nv.snapshot_steps(100, every=40), nv.snapshot_steps(1000, count=8))
+        [  0  40  80 100] [   0    1    3   10   32  100  316 1000]
+    """
+    if steps < 1 or (every is None) == (count is None):
+        raise ValueError(f"give steps >= 1 and one of every and count, got {steps=}, {every=}, {count=}")
+    if every is not None:
+        if every < 1:
+            raise ValueError(f"every must be at least 1, got {every}")
+        return np.append(np.arange(0, steps, every), steps)
+    if count < 2:
+        raise ValueError(f"count must be at least 2, for the start and the end, got {count}")
+    rest = min(count, steps + 1) - 1
+    if rest == 1:
+        return np.array([0, steps])
+    # 1, 2, 3, ... as long as the even spacing would fall between them.
+    first = next(k for k in range(1, rest) if k * ((steps / k) ** (1 / (rest - k)) - 1) >= 1)
+    spaced = np.floor(np.geomspace(first, steps, rest - first + 1) + 0.5).astype(np.int64)
+    return np.concatenate([np.arange(first), spaced])

@@ -74,6 +74,7 @@ class Run(Record):
     seeds: Annotated[int, Field(ge=1, le=1000)] = 1  # trials of each optimizer: seed, seed + 1, ...
     steps: Count  # of each optimizer
     every: Count = 1  # steps between two snapshots of a path; divides the steps
+    checkpoint_every: Count = 1000  # steps between two states that --resume goes on from, at least
     measure_every: Count = 1  # snapshots between two that are measured; the first and the last are in any case
     slice: Grid = Grid()
     family: Family | None = None
