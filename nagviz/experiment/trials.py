@@ -230,7 +230,7 @@ class _Seen(NamedTuple):
 
 def _seen(course: Course, chunk: Chunk, points, losses: np.ndarray) -> _Seen:
     """The loss is watched before each step, by its batch, and at each snapshot."""
-    finite, watched = _finite(points, len(chunk.steps)), np.asarray(course.watch(points)) if len(chunk.steps) else []
+    finite, watched = _finite(points), np.asarray(course.watch(points)) if len(chunk.steps) else []
     before = chunk.done - len(losses) + np.arange(len(losses))
     lost = [*before[~np.isfinite(losses)], *chunk.steps[~(finite & np.isfinite(watched))]]
     reached = np.flatnonzero(finite & (np.asarray(watched) <= course.tolerance)) if course.tolerance is not None else []
@@ -239,9 +239,9 @@ def _seen(course: Course, chunk: Chunk, points, losses: np.ndarray) -> _Seen:
     return _Seen(finite, int(min(lost)) if lost else None, len(reached) > 0)
 
 
-def _finite(points: Any, count: int) -> np.ndarray:
+def _finite(points: Any) -> np.ndarray:
     """Which snapshots hold finite numbers alone."""
-    rows = [np.isfinite(leaf.reshape(count, -1)).all(axis=1) for leaf in map(np.asarray, jax.tree.leaves(points))]
+    rows = [np.isfinite(leaf).all(axis=tuple(range(1, leaf.ndim))) for leaf in map(np.asarray, jax.tree.leaves(points))]
     return np.all(rows, axis=0)
 
 
