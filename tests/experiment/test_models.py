@@ -203,6 +203,10 @@ def test_statistics_of_several_batches_are_those_of_all_that_the_layers_saw(norm
         whole = np.concatenate(parts).astype(np.float64)
         np.testing.assert_allclose(mean, whole.mean(0), rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(variance + square - mean**2, whole.var(0), rtol=1e-5)
+        part = getattr(module, name)
+        part.mean[...], part.var[...] = jnp.float32(whole.mean(0)), jnp.float32(whole.var(0))
+    module.eval()
+    np.testing.assert_allclose(normalised.apply_with(normalised.params, seen, OTHERS), module(OTHERS), rtol=1e-5)
     assert not np.allclose(seen["last"].variance, np.var(second[0], axis=0), rtol=0.1)
 
 

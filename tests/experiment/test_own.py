@@ -9,6 +9,7 @@ import pytest
 from nagviz.cli import main
 from nagviz.experiment import own
 from nagviz.experiment.report import Refusal
+from nagviz.landscape import load_slice
 
 DIGITS = Path(__file__).parents[2] / "experiments" / "digits.toml"
 CODE = """
@@ -114,10 +115,11 @@ def test_a_model_and_a_loss_of_ones_own_are_trained_and_cut(folder, capsys):
         (row,) = csv.DictReader(file)
     assert 0 < float(row["train loss"]) < 1
     assert 0 < float(row["test accuracy"]) <= 1
-    assert main(["slice", "run", "--plane", "random", "--grid", "3"]) == 2
+    assert main(["slice", "run", "--problem", "none"]) == 2
     assert "--trust" in capsys.readouterr().err
-    assert main(["slice", "run", "--plane", "random", "--grid", "3", "--trust"]) == 0
-    assert "those of each batch" in capsys.readouterr().out
+    assert main(["slice", "run", "--problem", "none", "--trust"]) == 2
+    assert "--problem: 'none' is none of this run's" in capsys.readouterr().err
+    assert load_slice(folder / "run" / "slices" / "0.zarr").statistics == "batch"
 
 
 @pytest.mark.parametrize(
