@@ -12,6 +12,7 @@ import pytest
 
 from nagviz.cli import COMMANDS, main
 from nagviz.experiment.config import load
+from nagviz.experiment.report import Refusal
 
 ROOT = Path(__file__).parents[1]
 NAGVIZ = (sys.executable, "-m", "nagviz")
@@ -21,9 +22,6 @@ TERMINAL = {**os.environ, "TERM": "xterm-256color"}
 
 class Pipeline(ModuleType):
     """Stands for `nagviz.experiment.pipeline`: keeps its calls, and raises what it is told to."""
-
-    class Refusal(Exception):  # noqa: N818 - its name there
-        pass
 
     def __init__(self):
         super().__init__("nagviz.experiment.pipeline")
@@ -81,7 +79,7 @@ def test_mistakes_in_a_config_are_told_and_nothing_is_run(pipeline, capsys):
 
 
 def test_a_refusal_is_told_in_its_own_words(pipeline, capsys):
-    pipeline.error = pipeline.Refusal("runs/digits exists; give --resume or --overwrite")
+    pipeline.error = Refusal("runs/digits exists; give --resume or --overwrite")
     assert main(["run", DIGITS]) == 2
     assert capsys.readouterr() == ("", "runs/digits exists; give --resume or --overwrite\n")
 
@@ -89,7 +87,7 @@ def test_a_refusal_is_told_in_its_own_words(pipeline, capsys):
 def test_an_interruption_is_one_line(pipeline, capsys):
     pipeline.error = KeyboardInterrupt()
     assert main(["run", DIGITS]) == 130
-    assert capsys.readouterr() == ("", "interrupted\n")
+    assert capsys.readouterr() == ("", "interrupted; nothing was written\n")
 
 
 def test_a_missing_extra_is_told_with_how_to_install_it(pipeline, capsys, monkeypatch):

@@ -37,7 +37,7 @@ def save_checkpoint(folder: Path, step: int, state: Any) -> None:
         >>> folder = Path(tempfile.mkdtemp()) / "run.checkpoints"
         >>> state = optax.adam(0.1).init({"w": jnp.ones(2)})
         >>> save_checkpoint(folder, 10, state)
-        >>> [(step, type(load()[0]).__name__) for step, load in checkpoints(folder, state)]
+        >>> [(step, type(load()[0]).__name__) for step, load in saved(folder, state)]
         [(10, 'ScaleByAdamState')]
     """
     from orbax.checkpoint import PyTreeCheckpointer  # takes a second to load
@@ -55,7 +55,7 @@ def save_checkpoint(folder: Path, step: int, state: Any) -> None:
         shutil.rmtree(folder / str(old))
 
 
-def checkpoints(folder: Path, like: Any):
+def saved(folder: Path, like: Any):
     """The checkpoints of a folder, the newest first.
 
     Args:

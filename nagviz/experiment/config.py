@@ -255,6 +255,7 @@ _SENTENCES = {  # by pydantic's names of errors
     "literal_error": "must be a known kind, got {found}{choice}",
     "int_type": "must be an integer, got {found}",
     "float_type": "must be a number, got {found}",
+    "bool_type": "must be true or false, got {found}",
     "string_type": "must be a string, got {found}",
     "tuple_type": "must be an array, as [1, 2], or tables under [[NAME]], got {found}",
     "model_type": "must be a table, got {found}",

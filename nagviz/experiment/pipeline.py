@@ -63,7 +63,7 @@ def _race(problem: Problem, folder: Path, number: int, advance) -> list[Standing
         for group in side_by_side(problem.trials(folder, number, rival)):
             task = f"{problem.name}: {rival.name}"
             if all(is_done(trial.file) for trial in group):
-                advance(f"{task} (kept)", problem.steps * len(group))
+                advance(f"{task} (kept)", problem.steps * len(group), spared=True)
             else:
                 advance(task, 0)
                 run_trials(course, group, partial(advance, task))

@@ -14,6 +14,7 @@ from nagviz.landscape import load_slice
 DIGITS = Path(__file__).parents[2] / "experiments" / "digits.toml"
 CODE = """
 from pathlib import Path
+from math import prod
 import jax.numpy as jnp
 from flax import nnx
 from nagviz.experiment.models import Model
@@ -22,13 +23,22 @@ Path("imported").touch()
 number = 3
 
 
+def flat(inputs):
+    return inputs.reshape(len(inputs), -1)
+
+
+def linear(params, inputs):
+    return flat(inputs) @ params["w"]
+
+
 def make(sample_shape, outputs, seed):
     rngs = nnx.Rngs(seed)
-    return nnx.Sequential(nnx.BatchNorm(*sample_shape, rngs=rngs), nnx.Linear(*sample_shape, outputs, rngs=rngs))
+    size = prod(sample_shape)
+    return nnx.Sequential(flat, nnx.BatchNorm(size, rngs=rngs), nnx.Linear(size, outputs, rngs=rngs))
 
 
 def pure(sample_shape, outputs, seed):
-    return Model({"w": jnp.zeros((*sample_shape, outputs))}, lambda params, inputs: inputs @ params["w"])
+    return Model({"w": jnp.zeros((prod(sample_shape), outputs))}, linear)
 
 
 def wide(sample_shape, outputs, seed):
@@ -36,7 +46,7 @@ def wide(sample_shape, outputs, seed):
 
 
 def whole(sample_shape, outputs, seed):
-    return Model({"w": jnp.zeros((*sample_shape, outputs), int)}, lambda params, inputs: inputs @ params["w"])
+    return Model({"w": jnp.zeros((prod(sample_shape), outputs), int)}, linear)
 
 
 def empty(sample_shape, outputs, seed):
@@ -171,7 +181,10 @@ def test_a_function_may_stand_in_a_package_and_in_a_class(folder):
 @pytest.mark.parametrize(
     ("setting", "reason"),
     [
-        ("model={kind='cnn'}", "model: a CNN takes images (height, width, channels), got samples of shape (64,)"),
+        (
+            "model={kind='cnn', channels=[4, 4, 4, 4]}",
+            "model: 4 pools of 2 x 2 need images of at least 16 pixels a side",
+        ),
         ("model={kind='article'}", "model: the article's network takes 100 numbers a sample"),
         ("model={kind='transformer'}", "model.kind: 'transformer' is for characters, and the data are for classif"),
         ("model={kind='autoencoder', hidden=[8], code=2}", "model.kind: 'autoencoder' is for reconstruction, and"),

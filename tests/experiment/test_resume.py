@@ -1,13 +1,10 @@
 """A run that was killed at any moment ends as if it had not been."""
 
 import csv
-import json
 import multiprocessing
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,7 +13,6 @@ import pytest
 
 from nagviz import landscape
 from nagviz.cli import main
-from nagviz.experiment import checkpoints, trials
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 SMALL = [
