@@ -27,7 +27,7 @@ import reprlib
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, time
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -37,6 +37,7 @@ from pydantic_core import ErrorDetails
 from nagviz.experiment.tables.functions import TestFunction
 from nagviz.experiment.tables.optimizers import Optimizer
 from nagviz.experiment.tables.runs import Config, DataRun, FunctionRun, Run
+from nagviz.experiment.tables.values import LARGEST, SMALLEST
 
 Key = tuple[str | int, ...]  # ("optimizers", 0, "momentum")
 
@@ -155,7 +156,9 @@ def _unfinished(text: str) -> int:
 
 
 def _question(text: str) -> str:
-    first = text.lstrip().partition("\n")[0]
+    """The comment before everything else; a line for editors, as `#:schema FILE`, may stand before it."""
+    lines = (line.strip() for line in text.splitlines())
+    first = next((line for line in lines if line and not line.startswith("#:")), "")
     return first.lstrip("#").strip() if first.startswith("#") else ""
 
 
@@ -243,6 +246,8 @@ def _with(tree: Any, key: Key, value: Any) -> Any:
 _NEVER = (  # values that TOML has and no key takes, nor JSON can say
     (lambda v: isinstance(v, date | time), "must not be a date or a time, got {}"),
     (lambda v: isinstance(v, float) and not isfinite(v), "must be a finite number, got {}"),
+    (lambda v: isinstance(v, float) and LARGEST < abs(v) < inf, "must be at most 3.4e38 in size, as float32 is, got {}"),
+    (lambda v: isinstance(v, float) and 0 < abs(v) < SMALLEST, "must be 0 or at least 1.2e-38 in size, got {}"),
     (lambda v: isinstance(v, int) and abs(v) >= 2**63, "must fit in 64 bits"),
 )
 
