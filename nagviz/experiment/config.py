@@ -246,7 +246,10 @@ def _with(tree: Any, key: Key, value: Any) -> Any:
 _NEVER = (  # values that TOML has and no key takes, nor JSON can say
     (lambda v: isinstance(v, date | time), "must not be a date or a time, got {}"),
     (lambda v: isinstance(v, float) and not isfinite(v), "must be a finite number, got {}"),
-    (lambda v: isinstance(v, float) and LARGEST < abs(v) < inf, "must be at most 3.4e38 in size, as float32 is, got {}"),
+    (
+        lambda v: isinstance(v, float) and LARGEST < abs(v) < inf,
+        "must be at most 3.4e38 in size, as float32 is, got {}",
+    ),
     (lambda v: isinstance(v, float) and 0 < abs(v) < SMALLEST, "must be 0 or at least 1.2e-38 in size, got {}"),
     (lambda v: isinstance(v, int) and abs(v) >= 2**63, "must fit in 64 bits"),
 )

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from nagviz import figures, landscape
-from nagviz.experiment import report
+from nagviz.experiment import drawing, report
 from nagviz.experiment.config import load
 from nagviz.experiment.problems import Problem, cut, make_problems, window
 from nagviz.experiment.report import Refusal
@@ -87,7 +87,7 @@ def cut_run(folder: Path, request: Request, *, overwrite: bool = False) -> None:
         ConfigError: the folder's config is none.
         Refusal: the folder holds no finished run, or has not what is asked for.
     """
-    config = load(_config(folder))
+    config = load(report.require_run(folder))
     problems = make_problems(config)
     number = _chosen([problem.name for problem in problems], request.problem, "problem", len(problems) - 1)
     problem, name = problems[number], f"{number}-{request.plane}"
@@ -106,15 +106,10 @@ def cut_run(folder: Path, request: Request, *, overwrite: bool = False) -> None:
             made = _evaluated(problem, request, plane, seen, tiles)
         except ValueError as error:
             raise Refusal(f"{error} (--overwrite begins a cut anew)") from None
-        landscape.save_slice(folder / "slices" / f"{name}.zarr", made)
+        drawing.keep_picture(folder / "slices" / f"{name}.zarr", drawing.Picture(problem.name, made, seen))
         _tell(problem, made, shown, seen)
-    _draw(folder, request.plane if len(problems) == 1 else f"{request.plane}-{number}", made, seen)
-
-
-def _config(folder: Path) -> Path:
-    if not (folder / "environment.json").is_file():
-        raise Refusal(f"{folder} holds no run; name the folder that nagviz run printed")
-    return folder / "config.toml"
+    figure = f"slice-{request.plane}" if len(problems) == 1 else f"slice-{request.plane}-{number}"
+    print(drawing.draw(folder, [figure])[0])
 
 
 def _chosen(names: Sequence[str], asked: str | None, option: str, default: int) -> int:
@@ -155,10 +150,3 @@ def _tell(problem: Problem, made: landscape.Slice, shown: Paths, seen) -> None:
     for name, path in seen.items():
         losses = np.asarray(measure(shown[name].params), np.float64)
         print(f"{name}\n{landscape.diagnose(made, path, losses=losses, clip=clip)}\n")
-
-
-def _draw(folder: Path, name: str, made: landscape.Slice, seen) -> None:
-    figure = figures.landscape(made, seen)
-    for suffix in ("png", "pdf"):
-        figure.savefig(folder / f"slice-{name}.{suffix}")
-    print(folder / f"slice-{name}.png", flush=True)

@@ -16,14 +16,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from scipy.interpolate import RegularGridInterpolator
 
-from nagviz import figures, landscape
-from nagviz.experiment import report
+from nagviz import landscape
+from nagviz.experiment import drawing, report
 from nagviz.experiment.choices import MEMBERS, Known, Rival, make_rival
 from nagviz.experiment.config import dump
 from nagviz.experiment.problems import Problem, cut, make_problems, window
 from nagviz.experiment.report import Refusal
+from nagviz.experiment.sinks import require_sinks, send
 from nagviz.experiment.tables.runs import Config
 from nagviz.experiment.training import train
 
@@ -53,6 +53,7 @@ def run(config: Config, folder: Path, *, resume: bool = False, overwrite: bool =
         Refusal: the config does not fit the data, a method what is known of a problem, or the folder is not free;
             nothing was written.
     """
+    require_sinks(config)
     problems, methods = make_problems(config), _methods(config)
     report.start_folder(folder, dump(config), resume=resume, overwrite=overwrite)
     work = sum(p.steps * len(p.rivals) for p in problems)
@@ -62,10 +63,11 @@ def run(config: Config, folder: Path, *, resume: bool = False, overwrite: bool =
             files = problem.files(folder, number)
             with problem.precision():
                 races.append(_race(problem, config.every, files, advance))
-        panels = _panels(problems, races, config.slice.grid, folder / "slices", advance)
-    _write(folder, problems, races, panels)
+        _cut(problems, races, config.slice.grid, folder / "slices", advance)
     if config.family is not None:
-        _write_family(folder, methods, config.family.condition_number)
+        places = {name: _coefficients(rival, rate) for name, (rival, rate) in methods.items()}
+        drawing.keep_family(folder, places, config.family.condition_number)
+    _write(config, folder, problems, races)
 
 
 def _race(problem: Problem, every: int, files: Sequence[Path], advance) -> list[Outcome]:
@@ -160,9 +162,8 @@ def _finite(path: landscape.Trajectory) -> np.ndarray:
     return np.all(rows, axis=0)
 
 
-def _panels(problems, races, grid: int, folder: Path, advance) -> dict[str, tuple]:
+def _cut(problems, races, grid: int, folder: Path, advance) -> None:
     """Slice and projected paths of every problem; only paths that stayed finite are cut through."""
-    panels = {}
     for number, (problem, race) in enumerate(zip(problems, races, strict=True)):
         paths = {o.rival: o.path for o in race if o.diverged is None}
         if not paths:
@@ -176,9 +177,8 @@ def _panels(problems, races, grid: int, folder: Path, advance) -> dict[str, tupl
             seen = {name: landscape.project(plane, path) for name, path in paths.items()}
             ranges = problem.space[1] if problem.space else window(_points(seen), problem.margin)
             made = cut(problem, plane, ranges, grid, report=report.each_row(advance, f"{problem.name}: slice"))
-        landscape.save_slice(folder / f"{number}.zarr", made)
-        panels[problem.name] = (made, seen)
-    return panels
+        ends = {o.rival: float(o.measures[problem.sliced][-1]) for o in race if o.rival in seen}
+        drawing.keep_picture(folder / f"{number}.zarr", drawing.Picture(problem.name, made, seen, ends))
 
 
 def _plane(problem: Problem, paths: Sequence[landscape.Trajectory]) -> landscape.Plane | None:
@@ -194,15 +194,17 @@ def _points(seen) -> np.ndarray:
     return np.concatenate([path.coordinates for path in seen.values()])
 
 
-def _write(folder: Path, problems, races, panels) -> None:
+def _write(config: Config, folder: Path, problems, races) -> None:
     """Metrics, tables and figures; the table is printed too."""
-    report.write(folder / "metrics.jsonl", report.jsonl(_metric_rows(problems, races)))
+    metrics = list(_metric_rows(problems, races))
+    report.write(folder / "metrics.jsonl", report.jsonl(metrics))
     rows = _result_rows(problems, races)
     report.write(folder / "results.csv", report.comma_separated(rows))
     report.write(folder / "results.md", report.markdown(rows) + "\n")
-    _figures(folder, problems, races, panels)
+    drawing.draw(folder)
     report.show(rows)
     print(f"\n{folder}", flush=True)
+    send(config, folder, metrics)
 
 
 def _named(problems, problem) -> dict[str, str]:
@@ -215,7 +217,10 @@ def _metric_rows(problems, races):
         for outcome in race:
             for i, step in enumerate(outcome.path.steps.tolist()):
                 values = {name: float(series[i]) for name, series in outcome.measures.items()}
-                yield {**_named(problems, problem), "optimizer": outcome.rival, "step": step, **values}
+                notes = {"restarted": True} if step in outcome.marks else {}
+                if outcome.diverged is not None and i == len(outcome.path.steps) - 1:
+                    notes["diverged"] = outcome.diverged
+                yield {**_named(problems, problem), "optimizer": outcome.rival, "step": step, **values, **notes}
 
 
 def _result_rows(problems, races) -> list[report.Row]:
@@ -240,55 +245,6 @@ def _result(problem: Problem, outcome: Outcome) -> report.Row:
     return {**row, "seconds": round(outcome.seconds, 3), "note": note}
 
 
-def _figures(folder: Path, problems, races, panels) -> None:
-    several = len(problems) > 1
-    curves = {}
-    for problem, race in zip(problems, races, strict=True):
-        for name in list(problem.measures)[: 1 if several else None]:
-            label = f"{problem.name}: {name}" if several else name
-            curves[label] = {o.rival: (o.path.steps, o.measures[name], o.marks) for o in race}
-    lost = _lost(problems, races)
-    drawn = {"curves.png": figures.curves(curves, note=lost)}
-    if panels:
-        drawn_ones = ((p, race) for p, race in zip(problems, races, strict=True) if p.name in panels)
-        hidden = [_hidden(problem, race, *panels[problem.name]) for problem, race in drawn_ones]
-        note = "\n".join(line for line in (lost, *hidden) if line) or None
-        if several:
-            landscape_figure = figures.landscapes(panels, note=note)
-        else:
-            landscape_figure = figures.landscape(*next(iter(panels.values())), note=note)
-        drawn |= {"landscape.png": landscape_figure, "landscape.pdf": landscape_figure}
-    for name, figure in drawn.items():
-        figure.savefig(folder / name)
-
-
-def _lost(problems, races) -> str | None:
-    """Who is not drawn, for the figure to say."""
-    lost = [
-        f"{outcome.rival} diverged at step {outcome.diverged}" + (f" of {problem.name}" if len(problems) > 1 else "")
-        for problem, race in zip(problems, races, strict=True)
-        for outcome in race
-        if outcome.diverged is not None
-    ]
-    return "; ".join(lost) or None
-
-
-def _hidden(problem: Problem, race, made: landscape.Slice, seen) -> str | None:
-    """By what factors the slice is off under the ends of the paths, where the plane hides over a twentieth."""
-    read = RegularGridInterpolator((made.y, made.x), made.values, bounds_error=False)
-    factors = {}
-    for outcome in race:
-        path = seen.get(outcome.rival)
-        true = float(outcome.measures[problem.sliced][-1])
-        if true and path is not None and path.residual[-1] > 1e-6 * np.ptp(made.x):
-            factors[outcome.rival] = read(path.coordinates[-1][::-1]).item() / true
-    off = {name: f for name, f in factors.items() if f > 0 and abs(math.log(f)) > math.log(1.05)}
-    worst = sorted(off, key=lambda name: -abs(math.log(off[name])))[:5]
-    listed = [f"{name} \u00d7{off[name]:{'.0f' if off[name] >= 10 else '.2g'}}" for name in worst]
-    more = [f"{len(off) - len(worst)} more by less"] if len(off) > len(worst) else []
-    return f"At the ends of the paths the slice misreads the loss: {', '.join([*listed, *more])}." if off else None
-
-
 def _methods(config: Config) -> dict[str, tuple[Rival, float]]:
     """The members to be put on the map, without their restarts, and their learning rates."""
     if config.family is None:
@@ -303,14 +259,6 @@ def _methods(config: Config) -> dict[str, tuple[Rival, float]]:
             except ValueError as error:
                 raise Refusal(f"optimizers.{i}: {error}, for the map of [family]") from None
     return made
-
-
-def _write_family(folder: Path, methods, condition_number: float) -> None:
-    """The map of the family, with the run's methods where their coefficients put them."""
-    places = {name: _coefficients(rival, rate) for name, (rival, rate) in methods.items()}
-    figure = figures.family(places, condition_number)
-    for suffix in ("png", "pdf"):
-        figure.savefig(folder / f"family.{suffix}")
 
 
 def _coefficients(rival: Rival, learning_rate: float, steps: int = 60) -> np.ndarray:

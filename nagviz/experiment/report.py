@@ -78,6 +78,17 @@ def start_folder(folder: Path, config: str, *, resume: bool, overwrite: bool) ->
         raise Refusal(f"{error.filename or folder}: {error.strerror}; name another folder by --out") from error
 
 
+def require_run(folder: Path) -> Path:
+    """The config of a run's folder.
+
+    Raises:
+        Refusal: the folder holds no run.
+    """
+    if not (folder / "environment.json").is_file():
+        raise Refusal(f"{folder} holds no run; name the folder that nagviz run printed")
+    return folder / "config.toml"
+
+
 def _require_run(folder: Path, written: Path, allowed: bool) -> None:
     if not written.is_file() or not (folder / "environment.json").is_file():
         raise Refusal(f"{folder} exists and holds no run; name another folder by --out")
