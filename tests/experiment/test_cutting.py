@@ -1,7 +1,6 @@
 """A finished run is cut by planes of one's choice."""
 
 import csv
-import shlex
 from pathlib import Path
 
 import numpy as np
@@ -71,16 +70,6 @@ def test_tiles_of_another_cut_are_not_taken_for_this_one(folder, capsys):
     assert cut(folder, "--plane", "random", "--seed", "8") == 2
     assert "--overwrite" in capsys.readouterr().err
     assert cut(folder, "--plane", "random", "--seed", "8", "--overwrite") == 0
-
-
-def test_the_help_shows_an_example_that_works(folder, capsys, monkeypatch):
-    """But for the name of the folder and the number of points."""
-    assert main(["slice", "--help"]) == 0
-    name, *words = shlex.split(capsys.readouterr().out.splitlines()[-1])
-    assert (name, words[:2]) == ("nagviz", ["slice", "runs/digits"])
-    monkeypatch.chdir(folder.parent.parent)
-    (folder.parent.parent / "runs").symlink_to(folder.parent)
-    assert main([*words[:-1], "5", "--overwrite"]) == 0
 
 
 def test_what_is_not_there_is_refused(folder, tmp_path, capsys):
