@@ -60,7 +60,8 @@ class _Output:
 
     def flush(self) -> None:
         """Flush, if that can be."""
-        self._try(lambda: self.stream.flush())
+        if self.stream is not None:
+            self._try(lambda: self.stream.flush())
 
     def isatty(self) -> bool:
         """Whether a terminal is written to."""
@@ -354,8 +355,8 @@ COMMANDS = {
     ),
     "schema": Command(
         "write the JSON Schema of a config, for editors",
-        "Write the JSON Schema of a config. Editors with taplo, as VS Code with Even Better TOML, complete and check a\n"
-        "file by it that says so in a comment before its first key; the path goes from that file:\n\n"
+        "Write the JSON Schema of a config. Editors with taplo, as VS Code with Even Better TOML, complete and check\n"
+        "a file by it that says so in a comment before its first key; the path goes from that file:\n\n"
         "  # What does it ask?\n"
         "  #:schema nagviz.schema.json",
         "nagviz schema --out nagviz.schema.json",

@@ -52,7 +52,7 @@ def told(experiments: list[Listed], width: int, *, long: bool = False) -> Iterat
             yield ""
         yield str(experiment.file)
         for fault in experiment.faults:
-            yield from _paragraph(f"is no run: {fault.removeprefix(f'{experiment.file}:')}", width)
+            yield from _paragraph(f"is no run: {fault.removeprefix(f'{experiment.file}:').lstrip()}", width)
         if not experiment.faults:
             yield from _paragraph(experiment.question or "(asks no question: its first line is no comment)", width)
             if long and experiment.expected:

@@ -73,7 +73,7 @@ def send(config: Run, folder: Path, rows: Sequence[Row]) -> None:
         return
     name = _namer(rows)
     try:
-        with open_sinks(config, folder) as log:
+        with redirect_stdout(sys.stderr), open_sinks(config, folder) as log:  # stdout is for the table of results
             for row in rows:
                 log(name(row), row["step"], {key: value for key, value in row.items() if key not in ABOUT})
     except Exception as error:  # whatever the packages raise
@@ -144,7 +144,7 @@ def _trackio(table: Trackio, config: Run, folder: Path) -> Iterator[Log]:
     del folder
     import trackio
 
-    with ExitStack() as stack, redirect_stdout(sys.stderr):  # stdout is for the table of results
+    with ExitStack() as stack:
 
         @cache
         def run(rival: str) -> trackio.Run:

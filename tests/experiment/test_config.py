@@ -4,6 +4,7 @@ import json
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nagviz.experiment.config import ConfigError, dump, load
@@ -71,7 +72,9 @@ KINDS = (
     "primal_averaging, qhm, robust_momentum, schedule_free, sgd, triple_momentum"
 )
 NAG_KEYS = "allowed: kind, name, learning_rate, evaluate, restart, momentum, schedule"
-ROOT_KEYS = "allowed: name, seed, steps, every, slice, family, optimizers, data, model, training, plane, functions"
+ROOT_KEYS = (
+    "allowed: name, seed, steps, every, slice, family, optimizers, sinks, data, model, training, plane, functions"
+)
 CHOICE = "a run has functions, or data with a model and training, or both"
 
 # In place of what, write what, and get which answers (each after "run.toml:").
@@ -101,6 +104,12 @@ IN_DATA = [
     ("= 0.1\nm", "= -inf\nm", "21: optimizers.0.learning_rate: must be a finite number, got -inf"),
     ("= 0.1\nm", "= 1e999\nm", "21: optimizers.0.learning_rate: must be a finite number, got inf"),
     ("= 0.1\nm", f"= {10**400}\nm", "21: optimizers.0.learning_rate: must fit in 64 bits"),
+    (
+        "= 0.1\nm",
+        "= 1e300\nm",
+        "21: optimizers.0.learning_rate: must be at most 3.4e38 in size, as float32 is, got 1e+300",
+    ),
+    ("= 0.1\nm", "= 1e-39\nm", "21: optimizers.0.learning_rate: must be 0 or at least 1.2e-38 in size, got 1e-39"),
     ("= 0.1\nm", "= '1'\nm", "21: optimizers.0.learning_rate: must be a number, got '1'"),
     ("= 0.1\nm", "= false\nm", "21: optimizers.0.learning_rate: must be a number, got false"),
     ("= 0.9", "= 1.5", "22: optimizers.0.momentum: must be less than 1, got 1.5"),
@@ -600,3 +609,19 @@ def test_a_run_never_changes(write):
     run = load(write(DATA))
     with pytest.raises(ValueError, match="frozen"):
         run.seed = 1
+
+
+@pytest.mark.parametrize("number", [3.4028234663852886e38, 1.1754943508222875e-38])
+def test_every_number_that_float32_holds_is_taken(tmp_path, number):
+    assert np.isfinite(np.float32(number))
+    assert np.float32(number) > 0
+    file = tmp_path / "run.toml"
+    file.write_text(DATA)
+    assert load(file, [f"optimizers.0.learning_rate={number}"]).optimizers[0].learning_rate == number
+
+
+def test_a_line_for_editors_is_not_the_question(tmp_path):
+    file = tmp_path / "run.toml"
+    for text in (f"#:schema nagviz.schema.json\n{DATA}", DATA.replace("?\n", "?\n#:schema nagviz.schema.json\n", 1)):
+        file.write_text(text)
+        assert load(file).question == "Does it?"
