@@ -304,9 +304,9 @@ def _declare_schema(words: argparse.ArgumentParser) -> None:
 
 
 def _schema(args: argparse.Namespace) -> int:
-    from nagviz.experiment.schema import schema
+    from nagviz.experiment.schema import config_schema
 
-    text = json.dumps(schema(), indent=2) + "\n"
+    text = json.dumps(config_schema(), indent=2) + "\n"
     if args.out is None:
         print(text, end="")
         return 0

@@ -108,7 +108,7 @@ def cut_run(folder: Path, request: Request, *, overwrite: bool = False) -> None:
             raise Refusal(f"{error} (--overwrite begins a cut anew)") from None
         drawing.keep_picture(folder / "slices" / f"{name}.zarr", drawing.Picture(problem.name, made, seen))
         _tell(problem, made, shown, seen)
-    figure = f"slice-{request.plane}" if len(problems) == 1 else f"slice-{request.plane}-{number}"
+    figure = drawing.cut_name(number, request.plane, several=len(problems) > 1)
     print(drawing.draw(folder, [figure])[0])
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -137,15 +138,26 @@ FIGURES = {
 }
 
 
+def own(folder: Path) -> dict[str, Drawing]:
+    """The figures of a run itself that its folder has the numbers for, by name."""
+    return {name: drawing for name, drawing in FIGURES.items() if any(folder.glob(drawing.needs))}
+
+
 def offered(folder: Path) -> dict[str, Drawing]:
-    """The figures that a run's folder has the numbers for, by name; those of its further slices among them."""
-    found = {name: drawing for name, drawing in FIGURES.items() if any(folder.glob(drawing.needs))}
-    numbers = {file.name.split(".")[0] for file in folder.glob(FIGURES["landscape"].needs)}
+    """Those, and the figures of the slices that `nagviz slice` made."""
+    config = _read(folder / "config.toml", tomllib.loads)
+    several = len(config.get("functions", ())) + ("data" in config) > 1
+    found = own(folder)
     for file in sorted(folder.glob("slices/*-*.seen.zarr")):
         number, _, kind = file.name.removesuffix(".seen.zarr").partition("-")
-        name = f"slice-{kind}" if len(numbers) == 1 else f"slice-{kind}-{number}"
+        name = cut_name(number, kind, several=several)
         found[name] = Drawing(partial(_cut, file), str(file.relative_to(folder)))
     return found
+
+
+def cut_name(number: int | str, kind: str, *, several: bool) -> str:
+    """What the figure of a further slice is called, by its problem's number and its plane."""
+    return f"slice-{kind}-{number}" if several else f"slice-{kind}"
 
 
 def draw(

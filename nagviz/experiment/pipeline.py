@@ -201,7 +201,7 @@ def _write(config: Config, folder: Path, problems, races) -> None:
     rows = _result_rows(problems, races)
     report.write(folder / "results.csv", report.comma_separated(rows))
     report.write(folder / "results.md", report.markdown(rows) + "\n")
-    drawing.draw(folder)
+    drawing.draw(folder, list(drawing.own(folder)))
     report.show(rows)
     print(f"\n{folder}", flush=True)
     send(config, folder, metrics)

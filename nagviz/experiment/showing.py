@@ -65,7 +65,7 @@ def _value(value: Any) -> str:
 
 def _state(folder: Path) -> str:
     """A run writes its figures last."""
-    there = drawing.offered(folder)
+    there = drawing.own(folder)
     drawn = all((folder / f"{name}.{suffix}").is_file() for name in there for suffix in there[name].formats)
     if drawn and (folder / "results.md").is_file():
         return "finished"

@@ -562,7 +562,7 @@ def test_the_question_is_the_comment_on_the_first_line(write, first, question):
             r"""'adam'
 name = 'a "b" \u00e9 = $x_1$'""",
         ),
-        DATA.replace("= 0.1\n", "= 5e-324\n"),
+        DATA.replace("= 0.1\n", "= 1.1754943508222875e-38\n"),
     ],
 )
 def test_what_is_dumped_loads_as_an_equal_run(write, text):

@@ -112,6 +112,17 @@ def test_a_slice_that_reads_the_loss_too_high_is_told_by_its_factor():
     assert said == "At the ends of the paths the slice misreads the loss: far \u00d73."
 
 
+def test_a_slice_is_offered_by_the_name_of_its_figure(folder, capsys):
+    """Rosenbrock's landscape is missing, as where all diverge."""
+    shutil.rmtree(folder / "slices" / "0.seen.zarr")
+    assert main(["slice", str(folder), "--grid", "3"]) == 0
+    assert str(folder / "slice-pca-1.png") in capsys.readouterr().out
+    before = (folder / "slice-pca-1.png").read_bytes()
+    (folder / "slice-pca-1.png").unlink()
+    assert main(["figure", str(folder), "slice-pca-1", "--format", "png"]) == 0
+    assert (folder / "slice-pca-1.png").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

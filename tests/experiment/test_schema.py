@@ -6,19 +6,19 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from nagviz.experiment.schema import DIALECT, schema
+from nagviz.experiment.schema import DIALECT, config_schema
 
 SHIPPED = sorted((Path(__file__).parents[2] / "experiments").glob("*.toml"))
 
 
 @pytest.fixture(scope="module")
 def validator():
-    return Draft202012Validator(schema())
+    return Draft202012Validator(config_schema())
 
 
 def test_it_is_a_schema_of_its_draft():
-    assert schema()["$schema"] == DIALECT == Draft202012Validator.META_SCHEMA["$id"]
-    Draft202012Validator.check_schema(schema())
+    assert config_schema()["$schema"] == DIALECT == Draft202012Validator.META_SCHEMA["$id"]
+    Draft202012Validator.check_schema(config_schema())
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -54,4 +54,4 @@ def test_a_run_needs_data_or_functions(validator):
 
 
 def test_keys_are_told_in_words():
-    assert "description" in schema()["$defs"]["Nag"]
+    assert "description" in config_schema()["$defs"]["Nag"]
