@@ -69,13 +69,13 @@ def start_folder(folder: Path, config: str, *, resume: bool, overwrite: bool) ->
         if overwrite:
             for pattern in OUTPUTS:
                 for path in folder.glob(pattern):
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         for part in ("paths", "slices"):
             (folder / part).mkdir(parents=True, exist_ok=True)
         write(written, config)
         write(folder / "environment.json", json.dumps(environment(), indent=2) + "\n")
     except OSError as error:
-        raise Refusal(f"{error.filename or folder}: {error.strerror}; name another folder by --out") from error
+        raise Refusal(f"{error.filename or folder}: {error.strerror or error}; name another folder by --out") from error
 
 
 def require_run(folder: Path) -> Path:

@@ -90,8 +90,11 @@ def test_overwriting_takes_what_is_the_runs_and_leaves_the_rest(tmp_path):
         (tmp_path / name).write_text("")
     for name in ("landscape.txt", "notes.md"):
         (tmp_path / name).write_text("mine")
+    (tmp_path / "wandb" / "run").mkdir(parents=True)
+    (tmp_path / "wandb" / "latest-run").symlink_to("run")  # as Weights & Biases does
     with pytest.raises(report.Refusal, match="--overwrite"):
         start()
     start(overwrite=True)
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert left == {"landscape.txt", "notes.md", "config.toml", "environment.json"}
+    assert not any((tmp_path / "wandb").iterdir())
