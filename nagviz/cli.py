@@ -6,14 +6,19 @@ What a command needs is imported when it runs, so that `nagviz --help` answers a
 """
 
 import argparse
+import errno
+import json
 import math
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
 REFUSED = 2  # as argparse does for a wrong command line
+UNWRITTEN = 74  # as sysexits.h tells an error of output
 INTERRUPTED = 128 + 2  # as a shell tells SIGINT
 UNHEARD = 128 + 13  # and SIGPIPE
 
@@ -25,22 +30,71 @@ def main(argv: Sequence[str] | None = None) -> int:
       argv: the words after `nagviz`; by default those of the process.
 
     Returns:
-      The exit code: 0, 2 for what is refused, 130 when interrupted, 141 when nobody reads the output.
+      The exit code: 0, 2 for what is refused, 74 when the output cannot be written, 130 when interrupted, 141 when
+      nobody reads the output.
     """
+    output = _Output(sys.stdout)
+    with redirect_stdout(output), redirect_stderr(_Output(sys.stderr)):
+        code = _told(argv)
+        output.flush()
+        if output.fault is None:
+            return code
+        _silence(output.stream)
+        if isinstance(output.fault, BrokenPipeError):
+            return code or UNHEARD
+        reason = f"standard output: {output.fault.strerror}; what was to be printed is lost"
+        return _refused(f"{reason}, files are whole" if code == 0 else reason, code or UNWRITTEN)
+
+
+class _Output:
+    """A stream that goes on when it cannot be written, so that what is under way is finished, and keeps the fault."""
+
+    def __init__(self, stream):
+        self.stream = stream  # None where the process was started with it closed
+        self.fault = None
+
+    def write(self, text: str) -> int:
+        """Write, if that can be."""
+        self._try(lambda: self.stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush, if that can be."""
+        if self.stream is not None:
+            self._try(lambda: self.stream.flush())
+
+    def isatty(self) -> bool:
+        """Whether a terminal is written to."""
+        return self.stream is not None and self.stream.isatty()
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+    def _try(self, action: Callable[[], object]) -> None:
+        if self.fault is None:
+            try:
+                if self.stream is None:
+                    raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+                action()
+            except OSError as error:
+                self.fault = error
+
+
+def _silence(stream) -> None:
+    """Python flushes again when it exits, and would complain (its documentation of SIGPIPE)."""
+    if stream is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _told(argv: Sequence[str] | None) -> int:
     try:
-        code = _executed(argv)
-        sys.stdout.flush()
+        return _executed(argv)
     except KeyboardInterrupt:
         return _refused("interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        # Python flushes again when it exits, and would complain (its documentation of SIGPIPE).
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return UNHEARD
     except ImportError as error:
         if not error.name or error.name.partition(".")[0] == "nagviz":
             raise
         return _refused(f"{error}: install what it needs with pip install 'nagviz[experiments]'")
-    return code
 
 
 def _executed(argv: Sequence[str] | None) -> int:
@@ -211,6 +265,83 @@ def _slice(args: argparse.Namespace) -> int:
     return 0
 
 
+def _declare_figure(words: argparse.ArgumentParser) -> None:
+    words.add_argument("folder", type=Path, metavar="RUN", help="the folder of a run")
+    words.add_argument(
+        "names", nargs="*", metavar="NAME", help="landscape, curves, family, slice-PLANE (default: all it offers)"
+    )
+    words.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: the run's folder)")
+    words.add_argument(
+        "--format",
+        action="append",
+        default=[],
+        choices=("png", "pdf", "svg"),
+        help="of the files; may be repeated (default: those that a run writes)",
+    )
+    words.add_argument("--width", type=_positive, metavar="INCHES", help="of the figures (default: their own)")
+
+
+def _figure(args: argparse.Namespace) -> int:
+    from nagviz.experiment.drawing import draw
+    from nagviz.experiment.report import Refusal
+
+    try:
+        written = draw(args.folder, args.names, out=args.out, formats=args.format, width=args.width)
+    except Refusal as error:
+        return _refused(error)
+    print(*written, sep="\n")
+    return 0
+
+
+def _declare_list(words: argparse.ArgumentParser) -> None:
+    folder = Path("experiments")
+    words.add_argument("folder", type=Path, nargs="?", default=folder, metavar="FOLDER", help="by default experiments")
+    words.add_argument("--long", action="store_true", help="tell what is expected as well")
+
+
+def _list(args: argparse.Namespace) -> int:
+    from nagviz.experiment.listing import read_experiments, told
+
+    found = read_experiments(args.folder)
+    if not found:
+        return _refused(f"{args.folder} has no *.toml in it; name a folder that has, as nagviz list FOLDER")
+    print(*told(found, shutil.get_terminal_size().columns, long=args.long), sep="\n")
+    return 0
+
+
+def _declare_show(words: argparse.ArgumentParser) -> None:
+    words.add_argument("folder", type=Path, metavar="RUN", help="the folder of a run, finished or not")
+
+
+def _show(args: argparse.Namespace) -> int:
+    from nagviz.experiment.report import Refusal
+    from nagviz.experiment.showing import told
+
+    try:
+        print(*told(args.folder), sep="\n")
+    except Refusal as error:
+        return _refused(error)
+    return 0
+
+
+def _declare_schema(words: argparse.ArgumentParser) -> None:
+    words.add_argument("--out", type=Path, metavar="FILE", help="where to write it (default: standard output)")
+
+
+def _schema(args: argparse.Namespace) -> int:
+    from nagviz.experiment.schema import config_schema
+
+    text = json.dumps(config_schema(), indent=2) + "\n"
+    if args.out is None:
+        print(text, end="")
+        return 0
+    try:
+        args.out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        return _refused(f"{args.out}: {error.strerror}; name another file by --out")
+    return 0
+
+
 COMMANDS = {
     "run": Command(
         "train, slice and draw what a TOML file describes",
@@ -225,5 +356,36 @@ COMMANDS = {
         "nagviz slice runs/digits --plane random --grid 101",
         _declare_slice,
         _slice,
+    ),
+    "figure": Command(
+        "draw the figures of a run again, without training",
+        "Draw the figures of a run from the numbers that its folder keeps.",
+        "nagviz figure runs/digits landscape --format svg --width 7",
+        _declare_figure,
+        _figure,
+    ),
+    "list": Command(
+        "list experiments and the question each asks",
+        "List the experiments of a folder and the question that each asks; a file that is no run, with its fault.",
+        "nagviz list experiments --long",
+        _declare_list,
+        _list,
+    ),
+    "show": Command(
+        "tell what is in a run's folder",
+        "Tell a run's question, config, state, results, files and versions, and how to go on where it is not finished.",
+        "nagviz show runs/digits",
+        _declare_show,
+        _show,
+    ),
+    "schema": Command(
+        "write the JSON Schema of a config, for editors",
+        "Write the JSON Schema of a config. Editors with taplo, as VS Code with Even Better TOML, complete and check\n"
+        "a file by it that says so in a comment before its first key; the path goes from that file:\n\n"
+        "  # What does it ask?\n"
+        "  #:schema nagviz.schema.json",
+        "nagviz schema --out nagviz.schema.json",
+        _declare_schema,
+        _schema,
     ),
 }

@@ -1,10 +1,12 @@
 """What the command line promises: exit codes, plain words, and an answer at once."""
 
+import io
 import os
 import resource
 import shlex
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
 
@@ -125,16 +127,83 @@ def test_a_wrong_command_line_is_refused(pipeline, capsys, words, reason):
     assert pipeline.calls == []
 
 
-@pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS if name != "slice")])  # that is in test_cutting
-def test_each_help_shows_an_example_that_works(pipeline, capsys, monkeypatch, words):
-    monkeypatch.chdir(ROOT)
-    assert main([*words, "--help"]) == 0
-    *_, title, example = capsys.readouterr().out.splitlines()
+TWO = "optimizers=[{kind='nag', learning_rate=0.1}, {kind='sgd', learning_rate=0.1}]"
+SMALL = ["steps=20", "every=2", "slice.grid=3", "training.batch_size=32", "model.hidden=[8]", TWO]
+REDUCED = {  # what makes the work of an example small
+    "run": [word for setting in SMALL for word in ("--set", setting)],
+    "slice": ["--grid", "3"],
+}
+
+
+def example(*words):
+    """The line that a help ends with."""
+    said = io.StringIO()
+    with redirect_stdout(said):
+        assert main([*words, "--help"]) == 0
+    *_, title, line = said.getvalue().splitlines()
     assert title == "example:"
-    name, *arguments = shlex.split(example)
+    name, *arguments = shlex.split(line)
     assert name == "nagviz"
-    assert main(arguments) == 0
-    assert len(pipeline.calls) == 1
+    return arguments
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """A folder in which examples are typed: the experiments, and the run that the first example makes."""
+    folder = tmp_path_factory.mktemp("workplace")
+    (folder / "experiments").symlink_to(ROOT / "experiments")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main([*example("run"), *REDUCED["run"]]) == 0
+    return folder
+
+
+def test_the_example_of_the_help_is_that_of_run():
+    assert example() == example("run")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_help_shows_an_example_that_works(workplace, monkeypatch, command):
+    monkeypatch.chdir(workplace)
+    line = example(command)
+    assert line[0] == command
+    if command == "run":
+        assert (workplace / "runs" / "digits" / "results.md").is_file()
+    else:
+        assert main([*line, *REDUCED.get(command, [])]) == 0
+
+
+def test_the_list_tells_what_each_experiment_asks_and_expects(workplace, capsys, monkeypatch):
+    monkeypatch.chdir(workplace)
+    for path in (ROOT / "experiments").glob("*.toml"):
+        lines = path.read_text().strip().splitlines()
+        assert main(["list", "--long"]) == 0
+        told = " ".join(capsys.readouterr().out.split())
+        assert f"experiments/{path.name} {lines[0].removeprefix('# ')} {lines[-1].removeprefix('# ')}" in told
+        assert main(["list"]) == 0
+        told = " ".join(capsys.readouterr().out.split())
+        assert lines[0].removeprefix("# ") in told
+        assert lines[-1].removeprefix("# ") not in told
+
+
+def test_a_broken_file_is_listed_with_its_fault(capsys):
+    Path("good.toml").write_text((ROOT / "experiments" / "rosenbrock.toml").read_text())
+    Path("bad.toml").write_text("# Does it?\nsteps = 0\n")
+    Path("odd.toml").write_bytes(b"\xff")
+    assert main(["list", "."]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == "bad.toml"
+    assert "  is no run: 2: steps: must be at least 1, got 0" in out
+    assert out[out.index("odd.toml") + 1] == "  is no run: is not UTF-8; save it in that encoding, as TOML asks"
+    assert out[out.index("good.toml") + 1].startswith("  Who follows")
+
+
+def test_a_folder_without_experiments_is_refused(tmp_path, capsys):
+    assert main(["list"]) == 2
+    assert capsys.readouterr() == (
+        "",
+        "experiments has no *.toml in it; name a folder that has, as nagviz list FOLDER\n",
+    )
 
 
 def test_the_version_is_told(capsys):
@@ -169,3 +238,50 @@ def test_a_reader_that_goes_away_is_no_error():
     done = subprocess.run([*NAGVIZ, "--version"], stdout=write, stderr=subprocess.PIPE)
     os.close(write)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+RUN = "run odd.toml --out run"
+CONFIG = """\
+# Who turns first?
+name = "odd"
+steps = 4
+optimizers = [{ kind = "nag", learning_rate = 1e-3 }]
+functions = [{ kind = "rosenbrock", start = [-1.5, 2.0], x = [-2.0, 2.0], y = [-1.0, 3.0] }]
+slice.grid = 3
+"""
+WHOLE = {"curves.png", "landscape.png", "landscape.pdf", "results.md", "results.csv", "metrics.jsonl"}
+
+
+@pytest.mark.parametrize(
+    ("way", "said"),
+    [
+        (">/dev/full", ["standard output: No space left on device; what was to be printed is lost, files are whole"]),
+        (">&- 2>&-", []),
+    ],
+)
+def test_output_that_cannot_be_written_loses_no_file(tmp_path, way, said):
+    """The whole run is done, and ends in one clear line."""
+    Path("odd.toml").write_text(CONFIG)
+    line = shlex.join([*NAGVIZ, *RUN.split()])
+    done = subprocess.run(["bash", "-c", f"{line} {way}"], capture_output=True, text=True, check=False)
+    assert done.returncode == 74
+    assert [text for text in done.stderr.splitlines() if not text.startswith("[")] == said  # but for the progress
+    assert {path.name for path in (tmp_path / "run").iterdir()} >= WHOLE
+
+
+@pytest.mark.parametrize(
+    ("way", "code", "said"),
+    [
+        ("--version >/dev/full", 74, "standard output: No space left on device; what was to be printed is lost"),
+        ("--version >&-", 74, "standard output: Bad file descriptor; what was to be printed is lost"),
+        ("run missing.toml >&-", 2, "missing.toml: does not exist; name a TOML file, such as those in experiments/"),
+        ("run missing.toml 2>&-", 2, ""),
+        ("run missing.toml 2>/dev/full", 2, ""),
+    ],
+)
+def test_a_short_answer_that_cannot_be_written_is_one_line(way, code, said):
+    line = f"{shlex.join(NAGVIZ)} {way}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.count("\n") == bool(said)
+    assert done.stderr.startswith(said)

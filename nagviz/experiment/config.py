@@ -37,7 +37,7 @@ from pydantic_core import ErrorDetails
 from nagviz.experiment.tables.functions import TestFunction
 from nagviz.experiment.tables.optimizers import Member, Method, Optimizer, Solo
 from nagviz.experiment.tables.runs import Config, DataRun, FunctionRun, Run
-from nagviz.experiment.tables.values import FORMS
+from nagviz.experiment.tables.values import FORMS, LARGEST, SMALLEST
 
 Key = tuple[str | int, ...]  # ("optimizers", 0, "momentum")
 
@@ -156,7 +156,9 @@ def _unfinished(text: str) -> int:
 
 
 def _question(text: str) -> str:
-    first = text.lstrip().partition("\n")[0]
+    """The comment before everything else; a line for editors, as `#:schema FILE`, may stand before it."""
+    lines = (line.strip() for line in text.splitlines())
+    first = next((line for line in lines if line and not line.startswith("#:")), "")
     return first.lstrip("#").strip() if first.startswith("#") else ""
 
 
@@ -244,6 +246,11 @@ def _with(tree: Any, key: Key, value: Any) -> Any:
 _NEVER = (  # values that TOML has and no key takes, nor JSON can say
     (lambda v: isinstance(v, date | time), "must not be a date or a time, got {}"),
     (lambda v: isinstance(v, float) and not math.isfinite(v), "must be a finite number, got {}"),
+    (
+        lambda v: isinstance(v, float) and LARGEST < abs(v) < math.inf,
+        "must be at most 3.4e38 in size, as float32 is, got {}",
+    ),
+    (lambda v: isinstance(v, float) and 0 < abs(v) < SMALLEST, "must be 0 or at least 1.2e-38 in size, got {}"),
     (lambda v: isinstance(v, int) and abs(v) >= 2**63, "must fit in 64 bits"),
 )
 

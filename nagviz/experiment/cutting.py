@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nagviz import figures, landscape
-from nagviz.experiment import report
+from nagviz.experiment import drawing, report
 from nagviz.experiment.config import load
 from nagviz.experiment.measures import measurer
 from nagviz.experiment.outcomes import read_shown
@@ -55,7 +55,7 @@ def cut_run(folder: Path, request: Request, *, overwrite: bool = False, trust: b
             use for; or its config names code that is not trusted.
     """
     _require_useful(request)
-    config = load(_config(folder))
+    config = load(report.require_run(folder))
     problems = make_problems(config, trust=trust)
     number = _chosen([problem.name for problem in problems], request.problem, "problem", len(problems) - 1)
     problem, asked = problems[number], request.standpoint
@@ -74,9 +74,9 @@ def cut_run(folder: Path, request: Request, *, overwrite: bool = False, trust: b
             made = _evaluated(problem, request, view, tiles)
         except ValueError as error:
             raise Refusal(f"{error} (--overwrite begins a cut anew)") from None
-        landscape.save_slice(folder / "slices" / f"{name}.zarr", made)
+        drawing.keep_picture(folder / "slices" / f"{name}.zarr", drawing.Picture(problem.name, made, view.seen))
         _tell(problem, made, view)
-    _draw(folder, name, made, view.seen)
+    print(drawing.draw(folder, [drawing.cut_name(name)])[0])
 
 
 def _require_useful(request: Request) -> None:
@@ -107,12 +107,6 @@ def _name(request: Request, number: int, rival: int, around: str) -> str:
         f"{request.grid}" if request.grid != Request().grid else "",
     )
     return "-".join((str(number), *filter(None, parts)))
-
-
-def _config(folder: Path) -> Path:
-    if not (folder / "environment.json").is_file():
-        raise Refusal(f"{folder} holds no run; name the folder that nagviz run printed")
-    return folder / "config.toml"
 
 
 def _chosen(names: Sequence[str], asked: str | None, option: str, default: int) -> int:
@@ -146,10 +140,3 @@ def _tell(problem: Problem, made: landscape.Slice, view: View) -> None:
     for name, path in view.seen.items():
         losses = measured(view.paths[name].params)[problem.sliced].astype(np.float64)
         print(f"{name}\n{landscape.diagnose(made, path, losses=losses, clip=clip)}\n")
-
-
-def _draw(folder: Path, name: str, made: landscape.Slice, seen) -> None:
-    figure = figures.landscape(made, seen)
-    for suffix in ("png", "pdf"):
-        figure.savefig(folder / f"slice-{name}.{suffix}")
-    print(folder / f"slice-{name}.png", flush=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -11,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from nagviz import figures
 from nagviz.experiment.choices import MEMBERS, Known
 from nagviz.experiment.report import Refusal
 from nagviz.experiment.rivals import make_rival
@@ -45,14 +42,6 @@ def make_methods(config: Config) -> dict[str, Method]:
                 raise Refusal(f"optimizers.{i}: {error}, for the map of [family]") from None
             made[table.name] = Method(rival.optimizer(rate), rate)
     return made
-
-
-def write_map(folder: Path, methods: Mapping[str, Method], condition_number: float) -> None:
-    """Draw the map into a run's folder."""
-    places = {name: coefficients(method) for name, method in methods.items()}
-    figure = figures.family(places, condition_number)
-    for suffix in ("png", "pdf"):
-        figure.savefig(folder / f"family.{suffix}")
 
 
 def coefficients(method: Method, steps: int = 60) -> np.ndarray:

@@ -12,32 +12,41 @@ import time
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from platform import python_version
+from platform import machine, python_version, system
 from typing import Any
 
-import jax
-
 Row = Mapping[str, str | int | float | None]
-OUTPUTS = (  # what `start_folder` may delete when it is told to overwrite: nothing else; two files it replaces
-    "metrics.jsonl",
-    "landscape.png",
-    "landscape.pdf",
-    "curves.png",
-    "family.png",
-    "family.pdf",
-    "results.csv",
-    "results.md",
-    "grid.csv",
-    "grid.md",
-    "slice-*.png",
-    "slice-*.pdf",
-    "slices/*.zarr",
-    "slices/*.tiles",
-    "paths/*.zarr",
-    "paths/*.checkpoints",
-)
+# Keys of a row of metrics that are about the row; all others are measures.
+ABOUT = ("problem", "optimizer", "learning_rate", "seed", "step", "restarted", "diverged", "not_finite")
+FORMATS = ("png", "pdf", "svg")  # that a figure may have
+_FIGURES = {
+    "landscape": "the paths on a slice of the loss",
+    "curves": "what was measured, over the steps",
+    "family": "the methods on the map of the family",
+    "slice-*": "the loss on another plane, by nagviz slice",
+}
+OUTPUTS = {  # what is what in a run's folder; `start_folder` may delete it when told to overwrite, and nothing else
+    **{f"{name}.{suffix}": what for name, what in _FIGURES.items() for suffix in FORMATS},
+    "results.md": "the table, to read",
+    "results.csv": "the table, numbers in full",
+    "grid.md": "the learning rates of a grid and what chose among them, to read",
+    "grid.csv": "likewise, numbers in full",
+    "metrics.jsonl": "what was measured at every snapshot, one JSON object a line",
+    "family.json": "step weight, momentum and correction of the methods, by age",
+    "slices/*.seen.zarr": "the paths as they lie on a slice",
+    "slices/*.zarr": "the loss on a plane",
+    "slices/*.tiles": "the parts of a slice, to go on from",
+    "paths/*.zarr": "the path of an optimizer",
+    "paths/*.checkpoints": "where a path that is not finished goes on",
+    "tensorboard/*": "event files for TensorBoard",
+    "wandb/*": "runs of Weights & Biases",
+    "config.toml": "the config with all its defaults",
+    "environment.json": "versions, devices, seeds and the digest of the data",
+}
+
+_REPLACED = {"config.toml", "environment.json"}  # never missing: what they are missing from is no run's folder
 
 
 class Refusal(Exception):  # noqa: N818
@@ -67,15 +76,26 @@ def start_folder(folder: Path, config: str, facts: Mapping[str, Any], *, resume:
                 _note_versions(folder / "environment.json")
                 _require_same_data(folder / "environment.json", facts.get("data", {}))
         if overwrite:
-            for pattern in OUTPUTS:
+            for pattern in OUTPUTS.keys() - _REPLACED:
                 for path in folder.glob(pattern):
-                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         for part in ("paths", "slices"):
             (folder / part).mkdir(parents=True, exist_ok=True)
         write(written, config)
         write(folder / "environment.json", json.dumps({**environment(), **facts}, indent=2) + "\n")
     except OSError as error:
-        raise Refusal(f"{error.filename or folder}: {error.strerror}; name another folder by --out") from error
+        raise Refusal(f"{error.filename or folder}: {error.strerror or error}; name another folder by --out") from error
+
+
+def require_run(folder: Path) -> Path:
+    """The config of a run's folder.
+
+    Raises:
+        Refusal: the folder holds no run.
+    """
+    if not (folder / "environment.json").is_file():
+        raise Refusal(f"{folder} holds no run; name the folder that nagviz run printed")
+    return folder / "config.toml"
 
 
 def _require_run(folder: Path, written: Path, allowed: bool) -> None:
@@ -130,13 +150,37 @@ def _require_same_data(written: Path, data: Mapping[str, str]) -> None:
 
 
 def environment() -> dict[str, str | list[str]]:
-    """The versions and devices that a result depends on."""
-    packages = ("nagviz", "jax", "jaxlib", "optax", "flax", "numpy")
+    """The versions and devices that a result depends on; nothing that tells whose machine it was."""
+    import jax  # here, since who only lists or shows needs none
+
     return {
         "python": python_version(),
-        **{package: version(package) for package in packages},
-        "devices": [str(device) for device in jax.devices()],
+        "platform": f"{system()} {machine()}",
+        **{package: _version(package) for package in _PACKAGES},
+        "devices": [f"{device.platform} {device.id}: {device.device_kind}" for device in jax.devices()],
     }
+
+
+_PACKAGES = (
+    "nagviz",
+    "jax",
+    "jaxlib",
+    "optax",
+    "flax",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "matplotlib",
+    "tensorstore",
+    "orbax-checkpoint",
+)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"  # as nagviz itself may be, that runs from a checkout
 
 
 def write(path: Path, text: str) -> None:
@@ -147,13 +191,23 @@ def write(path: Path, text: str) -> None:
 
 
 def jsonl(rows: Iterable[Row]) -> str:
-    """One JSON object a line; numbers that are not finite become null, which JSON has."""
+    """One JSON object a line.
 
-    def plain(value):
-        return None if isinstance(value, float) and not math.isfinite(value) else value
+    JSON has neither NaN nor infinities. Where a row holds such, null stands in their place, so that the column stays
+    one of numbers for every reader, and the row's "not_finite" says what they were.
 
-    lines = (json.dumps({k: plain(v) for k, v in row.items()}, allow_nan=False) for row in rows)
-    return "".join(f"{line}\n" for line in lines)
+    Example:
+        >>> print(jsonl([{"step": 4, "loss": math.inf, "gap": 0.5}, {"step": 8, "loss": 1.0, "gap": 0.25}]), end="")
+        {"step": 4, "loss": null, "gap": 0.5, "not_finite": "loss = inf"}
+        {"step": 8, "loss": 1.0, "gap": 0.25}
+    """
+    return "".join(f"{json.dumps(_finite(row), allow_nan=False)}\n" for row in rows)
+
+
+def _finite(row: Row) -> Row:
+    odd = {name: value for name, value in row.items() if isinstance(value, float) and not math.isfinite(value)}
+    told = {"not_finite": "; ".join(f"{name} = {value}" for name, value in odd.items())} if odd else {}
+    return {**row, **dict.fromkeys(odd), **told}
 
 
 def comma_separated(rows: Sequence[Row]) -> str:

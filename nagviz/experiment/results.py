@@ -22,7 +22,14 @@ def metric_rows(problems: Sequence[Problem], standings: Standings) -> Iterator[R
                 of = {"learning_rate": outcome.learning_rate, "seed": outcome.seed}
                 for i, step in enumerate(outcome.steps.tolist()):
                     values = {name: float(series[i]) for name, series in outcome.measures.items()}
-                    yield {**_named(problems, problem), "optimizer": standing.rival, **of, "step": step, **values}
+                    about = {**_named(problems, problem), "optimizer": standing.rival, **of, "step": step}
+                    yield {**about, **values, **_events(outcome, i)}
+
+
+def _events(outcome: Outcome, row: int) -> Row:
+    restarted = {"restarted": True} if outcome.steps[row] in outcome.marks else {}
+    ended = outcome.diverged is not None and row == len(outcome.steps) - 1
+    return restarted | ({"diverged": outcome.diverged} if ended else {})
 
 
 def result_rows(problems: Sequence[Problem], standings: Standings) -> list[Row]:

@@ -4,6 +4,7 @@ import json
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nagviz.experiment.config import ConfigError, dump, load
@@ -77,7 +78,7 @@ NAG_KEYS = (
 )
 ROOT_KEYS = (
     "allowed: name, seed, seeds, steps, every, checkpoint_every, measure_every, slice, family, optimizers, "
-    "data, model, training, loss, plane, functions"
+    "sinks, data, model, training, loss, plane, functions"
 )
 SETS = (
     "allowed: breast_cancer, characters, cifar10, diabetes, digits, fashion_mnist, hf, mnist, mnist1d, mnist_subset, "
@@ -113,6 +114,12 @@ IN_DATA = [
     ("= 0.1\nm", "= -inf\nm", "21: optimizers.0.learning_rate: must be a finite number, got -inf"),
     ("= 0.1\nm", "= 1e999\nm", "21: optimizers.0.learning_rate: must be a finite number, got inf"),
     ("= 0.1\nm", f"= {10**400}\nm", "21: optimizers.0.learning_rate: must fit in 64 bits"),
+    (
+        "= 0.1\nm",
+        "= 1e300\nm",
+        "21: optimizers.0.learning_rate: must be at most 3.4e38 in size, as float32 is, got 1e+300",
+    ),
+    ("= 0.1\nm", "= 1e-39\nm", "21: optimizers.0.learning_rate: must be 0 or at least 1.2e-38 in size, got 1e-39"),
     ("= 0.1\nm", "= '1'\nm", "21: optimizers.0.learning_rate: must be a number, got '1'"),
     ("= 0.1\nm", "= false\nm", "21: optimizers.0.learning_rate: must be a number, got false"),
     ("= 0.9", "= 1.5", "22: optimizers.0.momentum: must be less than 1, got 1.5"),
@@ -612,7 +619,7 @@ def test_the_question_is_the_comment_on_the_first_line(write, first, question):
             r"""'adam'
 name = 'a "b" \u00e9 = $x_1$'""",
         ),
-        DATA.replace("= 0.1\n", "= 5e-324\n"),
+        DATA.replace("= 0.1\n", "= 1.1754943508222875e-38\n"),
     ],
 )
 def test_what_is_dumped_loads_as_an_equal_run(write, text):
@@ -766,3 +773,19 @@ def test_on_functions_nothing_is_random_and_nothing_chooses(write):
         "optimizers.1.learning_rate: is a grid, of which validation data choose, and functions.1 has none; "
         "give one number, or the function's own under its learning_rates"
     )
+
+
+@pytest.mark.parametrize("number", [3.4028234663852886e38, 1.1754943508222875e-38])
+def test_every_number_that_float32_holds_is_taken(tmp_path, number):
+    assert np.isfinite(np.float32(number))
+    assert np.float32(number) > 0
+    file = tmp_path / "run.toml"
+    file.write_text(DATA)
+    assert load(file, [f"optimizers.0.learning_rate={number}"]).optimizers[0].learning_rate == number
+
+
+def test_a_line_for_editors_is_not_the_question(tmp_path):
+    file = tmp_path / "run.toml"
+    for text in (f"#:schema nagviz.schema.json\n{DATA}", DATA.replace("?\n", "?\n#:schema nagviz.schema.json\n", 1)):
+        file.write_text(text)
+        assert load(file).question == "Does it?"

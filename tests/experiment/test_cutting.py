@@ -2,7 +2,6 @@
 
 import csv
 import re
-import shlex
 import shutil
 from pathlib import Path
 
@@ -125,16 +124,6 @@ def test_a_run_that_is_made_anew_takes_all_its_cuts_with_it(folder, tmp_path):
     start_folder(copy, config, {}, resume=False, overwrite=True)
     kept = {path.name for path in copy.rglob("*") if path.is_file()}
     assert kept == {"config.toml", "environment.json"}
-
-
-def test_the_help_shows_an_example_that_works(folder, capsys, monkeypatch):
-    """But for the name of the folder and the number of points."""
-    assert main(["slice", "--help"]) == 0
-    name, *words = shlex.split(capsys.readouterr().out.splitlines()[-1])
-    assert (name, words[:2]) == ("nagviz", ["slice", "runs/digits"])
-    monkeypatch.chdir(folder.parent.parent)
-    (folder.parent.parent / "runs").symlink_to(folder.parent)
-    assert main([*words[:-1], "5", "--overwrite"]) == 0
 
 
 def test_what_is_not_there_is_refused(folder, tmp_path, capsys):

@@ -1,5 +1,16 @@
 """Progress where there is no terminal, and tables."""
 
+import csv
+import getpass
+import json
+import math
+import platform
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pytest
 import rich.progress
 
 from nagviz.experiment import report
@@ -59,3 +70,67 @@ def test_work_that_is_spared_is_done_and_leaves_the_pace_alone(monkeypatch, caps
 
 def test_a_stroke_in_a_name_does_not_break_a_table():
     assert report.markdown([{"optimizer": "a|b"}]).splitlines()[2] == r"| a\|b      |"
+
+
+ROWS = [
+    {"optimizer": "NAG", "step": 0, "loss": 1 / 3},
+    {"optimizer": "NAG", "step": 1, "loss": math.inf},
+    {"optimizer": "NAG", "step": 2, "loss": math.nan},
+]
+
+
+def strict(line):
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    return json.loads(line, parse_constant=refuse)
+
+
+def test_metrics_are_json_line_by_line_with_every_digit_and_in_words_what_is_no_number():
+    rows = [strict(line) for line in report.jsonl(ROWS).splitlines()]
+    assert rows[0] == ROWS[0]
+    assert [row["loss"] for row in rows[1:]] == [None, None]
+    assert [row["not_finite"] for row in rows[1:]] == ["loss = inf", "loss = nan"]
+
+
+def test_pandas_reads_metrics_as_columns_of_numbers(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text(report.jsonl(ROWS))
+    table = pandas.read_json(tmp_path / "metrics.jsonl", lines=True)
+    assert table["loss"].dtype == np.float64
+    assert table["loss"].isna().tolist() == [False, True, True]
+
+
+def test_the_table_as_csv_holds_every_digit():
+    (row, *_) = csv.DictReader(report.comma_separated(ROWS).splitlines())
+    assert float(row["loss"]) == 1 / 3
+
+
+def test_the_environment_names_versions_and_devices_and_nobody():
+    told = report.environment()
+    text = json.dumps(told)
+    assert told["python"] == platform.python_version()
+    assert told["devices"] == ["cpu 0: cpu"]
+    assert {"nagviz", "jax", "optax", "numpy", "platform"} <= told.keys()
+    assert str(Path.home()) not in text
+    for private in (getpass.getuser(), platform.node()):
+        assert private not in re.findall(r"\w+", text)
+
+
+def test_overwriting_takes_what_is_the_runs_and_leaves_the_rest(tmp_path):
+    def start(**flags):
+        report.start_folder(tmp_path, "steps = 1", **{"resume": False, "overwrite": False} | flags)
+
+    start()
+    for name in ("landscape.svg", "slices/0.seen.zarr", "tensorboard/NAG"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    for name in ("landscape.txt", "notes.md"):
+        (tmp_path / name).write_text("mine")
+    (tmp_path / "wandb" / "run").mkdir(parents=True)
+    (tmp_path / "wandb" / "latest-run").symlink_to("run")  # as Weights & Biases does
+    with pytest.raises(report.Refusal, match="--overwrite"):
+        start()
+    start(overwrite=True)
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {"landscape.txt", "notes.md", "config.toml", "environment.json"}
+    assert not any((tmp_path / "wandb").iterdir())

@@ -9,6 +9,7 @@ from nagviz.experiment.tables.data import Data, Training
 from nagviz.experiment.tables.functions import TestFunction
 from nagviz.experiment.tables.models import Model, OwnLoss
 from nagviz.experiment.tables.optimizers import Optimizer
+from nagviz.experiment.tables.sinks import Sink
 from nagviz.experiment.tables.values import Count, FolderName, Label, Margin, Positive, Record, Side
 
 
@@ -79,6 +80,7 @@ class Run(Record):
     slice: Grid = Grid()
     family: Family | None = None
     optimizers: Annotated[tuple[Annotated[Optimizer, Field(discriminator="kind")], ...], Field(min_length=1)]
+    sinks: tuple[Annotated[Sink, Field(discriminator="kind")], ...] = ()  # besides the run's folder
 
 
 Functions = tuple[Annotated[TestFunction, Field(discriminator="kind")], ...]

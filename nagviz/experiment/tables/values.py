@@ -42,6 +42,10 @@ def _form(value: object) -> str:
     return FORMS[isinstance(value, list | tuple)]
 
 
+# What float32 holds, its subnormal numbers left out, which XLA takes for 0. Problems in float64 keep to it as well: the
+# same optimizers race on them.
+LARGEST, SMALLEST = float.fromhex("0x1.fffffep+127"), float.fromhex("0x1p-126")
+
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]

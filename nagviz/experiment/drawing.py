@@ -1,0 +1,284 @@
+"""Figures of a run, drawn from what its folder keeps: numbers first, ink last.
+
+A run writes its numbers and draws them through here; `nagviz figure` draws them once more, without training.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.interpolate import RegularGridInterpolator
+
+from nagviz import figures
+from nagviz.experiment import report
+from nagviz.experiment.report import ABOUT, FORMATS, Refusal, Row
+from nagviz.landscape import Projection, Slice, arrays, load_slice, save_slice
+
+Ways = Mapping[str, float]  # of drawing: width, in inches
+
+
+class Picture(NamedTuple):
+    """A slice, and the paths that are seen on it."""
+
+    title: str
+    cut: Slice
+    seen: Mapping[str, Projection]
+    ends: Mapping[str, float] = {}  # the true loss at the ends of paths
+
+
+def keep_picture(file: Path, picture: Picture) -> None:
+    """Write the slice into a zarr group, such as `slices/0.zarr`, and the paths into another beside it."""
+    save_slice(file, picture.cut)
+    packed, explained = {}, {}
+    for i, (name, path) in enumerate(picture.seen.items()):
+        explained[name] = path.explained
+        for part in _PARTS:
+            if getattr(path, part) is not None:
+                dimensions = (f"point_{i}", "axis")[: np.ndim(getattr(path, part))]
+                packed[f"{i}.{part}"] = arrays.named(getattr(path, part), dimensions, optimizer=name, part=part)
+    about = {"title": picture.title, "ends": dict(picture.ends), "explained": explained}
+    arrays.write(_beside(file), arrays.Group("seen", packed, about))
+
+
+_PARTS = ("coordinates", "residual", "steps", "share")
+
+
+def read_picture(file: Path) -> Picture:
+    """Read what `keep_picture` wrote.
+
+    Raises:
+        Refusal: it is missing or damaged.
+    """
+    try:
+        group = arrays.read(_beside(file), "seen")
+        parts: dict[str, dict[str, Any]] = {name: {} for name in group.attributes["explained"]}
+        for array in group.arrays.values():
+            parts[array.attributes["optimizer"]][array.attributes["part"]] = array.data
+        explained = group.attributes["explained"]
+        seen = {name: Projection(**found, explained=explained[name]) for name, found in parts.items()}
+        return Picture(group.attributes["title"], load_slice(file), seen, group.attributes["ends"])
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise Refusal(f"{error}; nagviz run --resume writes it anew, as nagviz slice does for its own") from None
+
+
+def _beside(file: Path) -> Path:
+    return file.with_suffix(".seen.zarr")
+
+
+# What a run's folder offers.
+
+
+class Drawing(NamedTuple):
+    """A figure that a run may have."""
+
+    draw: Callable[[Path, Ways], figures.Figure]  # of the run's folder
+    needs: tuple[str, ...]  # patterns of what it is drawn from
+    formats: tuple[str, ...] = FORMATS[:2]  # that a run writes
+
+
+def landscape(folder: Path, ways: Ways) -> figures.Figure:
+    """The paths on the slices, and a note on who is missing and how far the slices are off."""
+    files = [file for pattern in FIGURES["landscape"].needs for file in sorted(folder.glob(pattern))]
+    pictures = [_picture_of(file) for file in files]
+    shown = _shown(folder)
+    note = "\n".join(line for line in (_lost(shown), *map(_misread, pictures)) if line) or None
+    if _is_several(shown):
+        return figures.landscapes({p.title: (p.cut, p.seen) for p in pictures}, note=note, **ways)
+    (picture,) = pictures
+    return figures.landscape(picture.cut, picture.seen, note=note, **ways)
+
+
+def curves(folder: Path, ways: Ways) -> figures.Figure:
+    """What was measured over the steps: every measure, or the first of every problem where there are several."""
+    shown = _shown(folder)
+    several = _is_several(shown)
+    panels: dict[str, dict[str, tuple]] = {}
+    for problem, of_problem in shown.items():
+        for name in _measures(of_problem)[: 1 if several else None]:
+            label = f"{problem}: {name}" if several else name
+            panels[label] = {optimizer: _series(rows, name) for optimizer, rows in of_problem.items()}
+    return figures.curves(panels, note=_lost(shown), **ways)
+
+
+def family(folder: Path, ways: Ways) -> figures.Figure:
+    """The methods on the map of the look-ahead family."""
+    held = _read(folder / "family.json", json.loads)
+    places = {name: np.asarray(coefficients) for name, coefficients in held["methods"].items()}
+    return figures.family(places, held["condition_number"], **ways)
+
+
+def keep_family(folder: Path, places: Mapping[str, np.ndarray], condition_number: float) -> None:
+    """Write what the map of the family is drawn from: (steps, 3) coefficients of each method."""
+    held = {
+        "condition_number": condition_number,
+        "methods": {name: np.asarray(c).tolist() for name, c in places.items()},
+    }
+    report.write(folder / "family.json", json.dumps(held) + "\n")
+
+
+def _cut(file: Path, folder: Path, ways: Ways) -> figures.Figure:
+    """What `nagviz slice` made."""
+    del folder
+    picture = _picture_of(file)
+    return figures.landscape(picture.cut, picture.seen, **ways)
+
+
+FIGURES = {
+    "landscape": Drawing(landscape, ("slices/[0-9].seen.zarr", "slices/[0-9][0-9].seen.zarr")),
+    "curves": Drawing(curves, ("metrics.jsonl",), ("png",)),
+    "family": Drawing(family, ("family.json",)),
+}
+
+
+def own(folder: Path) -> dict[str, Drawing]:
+    """The figures of a run itself that its folder has the numbers for, by name."""
+    return {name: drawing for name, drawing in FIGURES.items() if _has(folder, drawing.needs)}
+
+
+def _has(folder: Path, patterns: Sequence[str]) -> bool:
+    return any(any(folder.glob(pattern)) for pattern in patterns)
+
+
+def offered(folder: Path) -> dict[str, Drawing]:
+    """Those, and the figures of the slices that `nagviz slice` made."""
+    found = own(folder)
+    for file in sorted(folder.glob("slices/*-*.seen.zarr")):
+        found[cut_name(file.name.removesuffix(".seen.zarr"))] = Drawing(partial(_cut, file), (f"slices/{file.name}",))
+    return found
+
+
+def cut_name(slice_name: str) -> str:
+    """What the figure of a further slice is called."""
+    return f"slice-{slice_name}"
+
+
+def draw(
+    folder: Path,
+    names: Sequence[str] = (),
+    *,
+    out: Path | None = None,
+    formats: Sequence[str] = (),
+    width: float | None = None,
+) -> list[Path]:
+    """Draw figures of a run from what its folder keeps.
+
+    Args:
+        folder: of the run.
+        names: which; all that it offers if left out.
+        out: the folder to write into; by default the run's.
+        formats: of the files; by default those that a run writes.
+        width: of the figures, in inches; by default their own.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        Refusal: the folder holds no run, or has not what a figure is drawn from, or `out` cannot be written.
+    """
+    report.require_run(folder)
+    there = offered(folder)
+    for name in names:
+        if name not in there:
+            raise Refusal(f"{folder} offers no figure {name!r}; it has {', '.join(there) or 'none yet'}")
+    if not there:
+        raise Refusal(f"{folder} has nothing to draw yet; nagviz show {folder} tells how to go on")
+    out = out or folder
+    written = []
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name in names or there:
+            figure = there[name].draw(folder, {} if width is None else {"width": width})
+            for suffix in formats or there[name].formats:
+                figure.savefig(out / f"{name}.{suffix}")
+                written.append(out / f"{name}.{suffix}")
+    except OSError as error:
+        raise Refusal(f"{error.filename or out}: {error.strerror}; name another folder by --out") from error
+    return written
+
+
+# What a run has measured.
+
+Shown = dict[str | None, dict[str, list[Row]]]  # by problem, where a run has several, and optimizer: its rows
+
+
+def _shown(folder: Path) -> Shown:
+    """The rows of the trial that stands for each optimizer: at the chosen learning rate, from the first seed."""
+    chosen = {
+        (row.get("problem"), row["optimizer"]): float(row["learning rate"])
+        for row in _read(folder / "results.csv", lambda text: list(csv.DictReader(text.splitlines())))
+        if row.get("learning rate")
+    }
+    trials: dict[tuple, tuple] = {}
+    shown: Shown = {}
+    for row in _read(folder / "metrics.jsonl", lambda text: list(map(json.loads, text.splitlines()))):
+        whose, trial = (row.get("problem"), row["optimizer"]), (row.get("learning_rate"), row.get("seed"))
+        if whose in chosen and trial[0] != chosen[whose]:
+            continue
+        if trials.setdefault(whose, trial) == trial:
+            shown.setdefault(whose[0], {}).setdefault(whose[1], []).append(row)
+    return shown
+
+
+def _read(file: Path, parse: Callable[[str], Any]) -> Any:
+    try:
+        return parse(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, KeyError) as error:
+        raise Refusal(f"{file} is missing or damaged: {error}; nagviz run --resume writes it anew") from None
+
+
+def _is_several(shown: Shown) -> bool:
+    return None not in shown
+
+
+def _measures(of_problem: Mapping[str, Sequence[Row]]) -> list[str]:
+    first = next(iter(of_problem.values()))[0]
+    return [name for name in first if name not in ABOUT]
+
+
+def _series(rows: Sequence[Row], name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Steps, values, and the steps by which the optimizer had restarted."""
+    steps = np.array([row["step"] for row in rows])
+    values = np.array([math.nan if row[name] is None else row[name] for row in rows])
+    return steps, values, steps[[bool(row.get("restarted")) for row in rows]]
+
+
+# What a figure says besides.
+
+
+def _lost(shown: Shown) -> str | None:
+    """Who is not drawn."""
+    return "; ".join(_divergences(shown)) or None
+
+
+def _divergences(shown: Shown) -> Iterator[str]:
+    for problem, of_problem in shown.items():
+        for optimizer, rows in of_problem.items():
+            if "diverged" in rows[-1]:
+                yield f"{optimizer} diverged at step {rows[-1]['diverged']}" + (f" of {problem}" if problem else "")
+
+
+def _misread(picture: Picture) -> str | None:
+    """By what factors the slice is off under the ends of the paths, where the plane hides over a twentieth."""
+    cut = picture.cut
+    read = RegularGridInterpolator((cut.y, cut.x), cut.values, bounds_error=False)
+    factors = {}
+    for name, path in picture.seen.items():
+        true = picture.ends.get(name)
+        if true and path.residual[-1] > 1e-6 * np.ptp(cut.x):
+            factors[name] = read(path.coordinates[-1][::-1]).item() / true
+    off = {name: f for name, f in factors.items() if f > 0 and abs(math.log(f)) > math.log(1.05)}
+    worst = sorted(off, key=lambda name: -abs(math.log(off[name])))[:5]
+    listed = [f"{name} \u00d7{off[name]:{'.0f' if off[name] >= 10 else '.2g'}}" for name in worst]
+    more = [f"{len(off) - len(worst)} more by less"] if len(off) > len(worst) else []
+    return f"At the ends of the paths the slice misreads the loss: {', '.join([*listed, *more])}." if off else None
+
+
+def _picture_of(seen: Path) -> Picture:
+    return read_picture(seen.with_name(seen.name.removesuffix(".seen.zarr") + ".zarr"))

@@ -1,0 +1,196 @@
+"""Figures are drawn from what a run's folder keeps, and its contents are told in words."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from nagviz.cli import main
+from nagviz.experiment import drawing
+from nagviz.landscape import Projection, Slice, load_slice
+
+CONFIG = """\
+# Who falls off?
+name = "odd"
+steps = 6
+every = 2
+slice.grid = 3
+family.condition_number = 50
+optimizers = [
+  { kind = "nag", learning_rate = 1e-3, restart = { kind = "periodic", period = 3 } },
+  { kind = "sgd", learning_rate = 1e20 },
+]
+functions = [
+  { kind = "rosenbrock", start = [-1.5, 2.0], x = [-2.0, 2.0], y = [-1.0, 3.0] },
+  { kind = "quadratic", start = [-1.5, 2.0], x = [-2.0, 2.0], y = [-1.0, 3.0], learning_rates = { SGD = 1e-3 } },
+]
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "odd.toml").write_text(CONFIG)
+    assert main(["run", str(folder / "odd.toml"), "--out", str(folder / "odd")]) == 0
+    return folder / "odd"
+
+
+@pytest.fixture
+def folder(made, tmp_path):
+    """A copy to do harm to."""
+    shutil.copytree(made, tmp_path / "odd")
+    return tmp_path / "odd"
+
+
+def rows(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_figure_drawn_again_is_the_run_s_own_to_the_byte(folder, tmp_path, capsys):
+    shutil.rmtree(folder / "paths")  # nothing is trained, and no path is read
+    assert main(["figure", str(folder), "--out", str(tmp_path / "again")]) == 0
+    files = [f"{name}.{suffix}" for name in ("landscape", "family") for suffix in ("png", "pdf")] + ["curves.png"]
+    assert sorted(capsys.readouterr().out.split()) == sorted(str(tmp_path / "again" / name) for name in files)
+    for name in files:
+        assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_a_figure_is_written_in_the_formats_and_the_width_asked_for(folder, capsys):
+    assert main(["figure", str(folder), "family", "--format", "svg", "--format", "pdf", "--width", "6"]) == 0
+    assert capsys.readouterr().out.split() == [str(folder / "family.svg"), str(folder / "family.pdf")]
+    assert 'width="432pt"' in (folder / "family.svg").read_text()
+
+
+def test_metrics_say_which_steps_restarted_and_at_which_one_a_trial_was_lost(folder):
+    held = rows(folder)
+    of = {(p, o): [r for r in held if (r["problem"], r["optimizer"]) == (p, o)] for p in PROBLEMS for o in RIVALS}
+    assert [r["step"] for r in of["rosenbrock", "NAG"] if "restarted" in r] == [4, 6]
+    assert not any("diverged" in r for r in of["rosenbrock", "NAG"] + of["quadratic", "SGD"])
+    assert [r.get("diverged") for r in of["rosenbrock", "SGD"]][-1] == 1
+    shown = drawing._shown(folder)
+    steps, values, marks = drawing._series(shown["rosenbrock"]["NAG"], "loss")
+    assert (steps.tolist(), marks.tolist()) == ([0, 2, 4, 6], [4, 6])
+    assert np.isfinite(values).all()
+    assert drawing._lost(shown) == "SGD diverged at step 1 of rosenbrock"
+
+
+PROBLEMS, RIVALS = ("rosenbrock", "quadratic"), ("NAG", "SGD")
+
+
+def test_of_several_trials_the_chosen_rates_first_seed_is_shown(tmp_path):
+    trials = [(rate, seed) for rate in (0.1, 0.2) for seed in (5, 6)]
+    lines = [
+        {"optimizer": "NAG", "learning_rate": rate, "seed": seed, "step": step, "loss": rate + seed}
+        for rate, seed in trials
+        for step in (0, 4)
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    (tmp_path / "results.csv").write_text("optimizer,learning rate,loss\nNAG,0.2,5.2\n")
+    (shown,) = drawing._shown(tmp_path).values()
+    assert [(row["step"], row["loss"]) for row in shown["NAG"]] == [(0, 5.2), (4, 5.2)]
+
+
+def test_what_is_kept_of_a_picture_comes_back(tmp_path):
+    cut = Slice(np.arange(3.0), np.arange(2.0), np.array([[1.0, np.inf, 0.5], [2.0, np.nan, 1.0]]), ("a", "b"), "loss")
+    path = Projection(np.array([[0.0, 0.1], [2.0, 1.0]]), np.array([0.5, 0.0]), np.array([0, 4]), None, (0.7, 0.2))
+    whole = drawing.Picture("a/b", cut, {"a (b)": path, "c": path}, {"c": 0.25})
+    drawing.keep_picture(tmp_path / "0.zarr", whole)
+    again = drawing.read_picture(tmp_path / "0.zarr")
+    assert (again.title, again.ends, list(again.seen)) == ("a/b", {"c": 0.25}, ["a (b)", "c"])
+    np.testing.assert_equal(again.seen["c"]._asdict(), path._asdict())
+    np.testing.assert_equal(again.cut.values, load_slice(tmp_path / "0.zarr").values)
+
+
+def test_a_slice_that_reads_the_loss_too_high_is_told_by_its_factor():
+    cut = Slice(np.arange(3.0), np.arange(3.0), np.full((3, 3), 6.0), ("a", "b"), "loss")
+    off = Projection(np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([0.0, 1.0]), np.arange(2))
+    on = off._replace(residual=np.zeros(2))
+    said = drawing._misread(
+        drawing.Picture("", cut, {"far": off, "near": on, "true": off}, {"far": 2, "near": 2, "true": 6})
+    )
+    assert said == "At the ends of the paths the slice misreads the loss: far \u00d73."
+
+
+def test_a_slice_is_offered_by_the_name_of_its_figure(folder, capsys):
+    """Rosenbrock's landscape is missing, as where all diverge."""
+    shutil.rmtree(folder / "slices" / "0.seen.zarr")
+    assert main(["slice", str(folder), "--grid", "3"]) == 0
+    assert str(folder / "slice-pca-1.png") in capsys.readouterr().out
+    before = (folder / "slice-pca-1.png").read_bytes()
+    (folder / "slice-pca-1.png").unlink()
+    assert main(["figure", str(folder), "slice-pca-1", "--format", "png"]) == 0
+    assert (folder / "slice-pca-1.png").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["step"], "offers no figure 'step'; it has landscape, curves, family"),
+        (["--format", "gif"], "invalid choice: 'gif'"),
+        (["--width", "0"], "must be a positive number, got 0"),
+        (["--out", "odd/config.toml"], "name another folder by --out"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(folder, capsys, monkeypatch, words, said):
+    monkeypatch.chdir(folder.parent)
+    assert main(["figure", "odd", *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("file", "figure"),
+    [("metrics.jsonl", "curves"), ("slices/1.seen.zarr/zarr.json", "landscape"), ("family.json", "family")],
+)
+def test_a_damaged_file_is_named_with_what_writes_it_anew(folder, capsys, file, figure):
+    (folder / file).write_text('{"half')
+    assert main(["figure", str(folder), figure]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert file.split("/zarr.json")[0] in line
+    assert "--resume writes it anew" in line
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path, capsys):
+    for command in ("figure", "show"):
+        assert main([command, str(tmp_path)]) == 2
+        assert "holds no run" in capsys.readouterr().err
+
+
+def test_a_run_is_told_with_its_config_its_results_and_every_file(folder, capsys):
+    (folder / "notes.txt").write_text("mine")
+    assert main(["show", str(folder)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("Who falls off?\n")
+    for said in (
+        "state: finished",
+        "optimizers.1: sgd, learning_rate = 1e+20",
+        "condition_number = 50",
+        "jax: ",
+        "python: ",
+    ):
+        assert said in out
+    assert (folder / "results.md").read_text() in out
+    for file in ("landscape.pdf", "paths/1-1.zarr", "slices/0.seen.zarr", "config.toml"):
+        (line,) = (line for line in out.splitlines() if line.split()[:1] == [file])
+        assert "not known" not in line
+    assert ["notes.txt", "4", "B", "not", "known", "to", "nagviz"] in map(str.split, out.splitlines())
+
+
+def test_a_run_that_is_not_finished_is_told_how_to_go_on(folder, capsys):
+    (folder / "curves.png").unlink()
+    assert main(["show", str(folder)]) == 0
+    out = capsys.readouterr().out
+    assert "state: not finished, 4 paths are complete" in out
+    (line,) = (line.split()[1:] for line in out.splitlines() if line.startswith("  nagviz run"))
+    assert main(line) == 0
+    assert (folder / "curves.png").is_file()
+
+
+def test_a_damaged_folder_is_told_as_far_as_it_goes(folder, capsys):
+    (folder / "config.toml").write_text("steps = ")
+    (folder / "environment.json").write_text("{")
+    assert main(["show", str(folder)]) == 0
+    out = capsys.readouterr().out
+    assert "config.toml:1: is not TOML" in out
+    assert "environment.json is damaged" in out
+    assert "results:" in out
