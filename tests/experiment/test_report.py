@@ -118,7 +118,7 @@ def test_the_environment_names_versions_and_devices_and_nobody():
 
 def test_overwriting_takes_what_is_the_runs_and_leaves_the_rest(tmp_path):
     def start(**flags):
-        report.start_folder(tmp_path, "steps = 1", **{"resume": False, "overwrite": False} | flags)
+        report.start_folder(tmp_path, "steps = 1", {}, **{"resume": False, "overwrite": False} | flags)
 
     start()
     for name in ("landscape.svg", "slices/0.seen.zarr", "tensorboard/NAG"):
