@@ -74,6 +74,7 @@ class Recorder:
     view: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None  # what is kept of a row that is too big
     final: Params | None = None  # of which the last is kept whole
     flying: deque = field(default_factory=deque)  # (writes that are under way, their bytes)
+    torn: bool = False  # the last append or commit was interrupted
 
 
 def open_recorder(
@@ -84,7 +85,8 @@ def open_recorder(
     Args:
         file: a folder to be made.
         params: what a row is: arrays of the shapes and types of the parameters, or `jax.ShapeDtypeStruct`.
-        rows: how many are expected, if that is known; chunks are then no longer than the path.
+        rows: how many are expected, if that is known; chunks are then no longer than the path. (The last chunk of each
+            array takes its whole size on disk, however few rows are in it: up to 64 MB together.)
         resume: go on where a recording stands there, which must be of such rows; begin one where none does.
         **more: what each row holds beside, by name: trees (`lookahead=params`) or numbers (`loss=0.0`).
 
@@ -254,7 +256,7 @@ def append_rows(recorder: Recorder, steps: Sequence[int], params: Params, **more
     seen = _recorded(recorder, steps)
     leaves = _leaves(recorder, recorder.view(row) if recorder.view else row, len(steps))
     held, count = list(recorder.rows.held), recorder.rows.count + len(steps) - seen
-    with _telling(_kept(recorder)):
+    with _writing(recorder):
         for i, leaf in enumerate([*leaves, steps]):
             held[i] = _fill(recorder, recorder.columns[i], held[i], leaf[seen:])
     if seen < len(steps):
@@ -353,7 +355,7 @@ def commit_rows(recorder: Recorder) -> None:
 
 def _commit(recorder: Recorder) -> None:
     count, _, held = recorder.rows
-    with _telling(_kept(recorder)):
+    with _writing(recorder):
         for column, chunk in zip(recorder.columns, held, strict=True):
             if part := count % len(chunk):
                 _send(recorder, column, count - part, np.concatenate([chunk[:part], np.zeros_like(chunk[part:])]))
@@ -384,16 +386,21 @@ def finish_recorder(recorder: Recorder, **facts: Any) -> None:
     """
     json.dumps(disk.plain(facts), allow_nan=False)
     _commit(recorder)
-    with _telling(_kept(recorder)):
+    with _writing(recorder):
         last = {} if recorder.final is None else disk.write_arrays(recorder.file, leaf_arrays(LAST, recorder.final))
         _tell(recorder, recorder.committed, facts, last)
 
 
-def _kept(recorder: Recorder) -> str:
-    return (
-        f"{recorder.file} cannot be written; its {recorder.committed} committed rows are as they were: "
-        "free space, or make the folder writable, and resume"
-    )
+@contextmanager
+def _writing(recorder: Recorder) -> Iterator[None]:
+    """What is written in here is whole before anything else is: of two writes of a chunk, either may come last."""
+    kept = f"its {recorder.committed} committed rows are as they were"
+    with _telling(f"{recorder.file} cannot be written; {kept}: free space, or make the folder writable, and resume"):
+        if recorder.torn:
+            _land(recorder)
+        recorder.torn = True
+        yield
+        recorder.torn = False
 
 
 @contextmanager
