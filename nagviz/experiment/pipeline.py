@@ -74,8 +74,7 @@ def _race(problem: Problem, folder: Path, number: int, advance) -> list[Standing
 def _train(problem: Problem, rival, trials, advance) -> None:
     task = f"{problem.name}: {rival.name}"
     if all(is_done(trial.file) for trial in trials):
-        advance(f"{task} (kept)", problem.steps * len(trials))
-        return
+        task = f"{task} (kept)"
     advance(task, 0)
     run_trials(problem.course(rival), trials, partial(advance, task))
 

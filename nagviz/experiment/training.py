@@ -77,7 +77,6 @@ class Plan(NamedTuple):
         return np.unique([start, *self.within(start, stop), stop])
 
 
-
 class Source(NamedTuple):
     """What the steps of a chunk are given; twice None where the loss needs no data."""
 
