@@ -60,12 +60,10 @@ def _race(problem: Problem, folder: Path, number: int, advance) -> list[Standing
     """Train what is not trained yet, and read what came of it all."""
     for rival, course in zip(problem.rivals, problem.courses(), strict=True):
         for group in side_by_side(problem.trials(folder, number, rival)):
-            task = f"{problem.name}: {rival.name}"
-            if all(is_done(trial.file) for trial in group):
-                advance(f"{task} (kept)", problem.steps * len(group), spared=True)
-            else:
-                advance(task, 0)
-                run_trials(course, group, partial(advance, task))
+            kept = " (kept)" if all(is_done(trial.file) for trial in group) else ""
+            task = f"{problem.name}: {rival.name}{kept}"
+            advance(task, 0)
+            run_trials(course, group, partial(advance, task))
     standings = read_standings(problem, folder, number)
     for standing in standings:
         for outcome in standing.chosen:

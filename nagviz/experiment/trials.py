@@ -85,11 +85,14 @@ def run_trials(course: Course, trials: Sequence[Trial], advance: Callable[..., N
         Refusal: a file is damaged, or cannot be written; it says which.
         KeyboardInterrupt: Ctrl-C was pressed; chunk and checkpoint are saved. A second one ends the process at once.
     """
-    if not all(is_done(trial.file) for trial in trials):
-        with _telling(), _listening() as interrupted:
+    with _telling(), _listening() as interrupted:
+        if all(is_done(trial.file) for trial in trials):
+            advance(int(course.snapshots[-1]) * len(trials), spared=True)
+        else:
             _run(course, trials, advance, interrupted)
-            if interrupted():  # by what came with the last chunk
-                raise KeyboardInterrupt(f"{trials[0].file.stem} is done")
+        shutil.rmtree(_checkpoints(trials), ignore_errors=True)
+        if interrupted():  # while the last chunk was on its way
+            raise KeyboardInterrupt(f"{trials[0].file.stem} is done")
     return [Facts(**_facts(trial.file)) for trial in trials]
 
 
@@ -115,6 +118,10 @@ def _facts(file: Path) -> dict[str, Any] | None:
         raise Refusal(f"{error}; delete {file} and --resume, to train that path again") from None
 
 
+def _checkpoints(trials: Sequence[Trial]) -> Path:
+    return trials[0].file.with_suffix(".checkpoints")
+
+
 class _Group(NamedTuple):
     """Trials as one training."""
 
@@ -135,7 +142,7 @@ def _group(course: Course, trials: Sequence[Trial]) -> _Group:
 
 def _run(course: Course, trials: Sequence[Trial], advance, interrupted: Callable[[], bool]) -> None:
     """Train until all are done, or until interrupted."""
-    group, folder = _group(course, trials), trials[0].file.with_suffix(".checkpoints")
+    group, folder = _group(course, trials), _checkpoints(trials)
     recorders = _open(course, trials)
     carried, seconds = _newest(folder, group, recorders, course.snapshots)
     done, steps = carried[0] if carried else 0, int(course.snapshots[-1])
@@ -154,7 +161,6 @@ def _run(course: Course, trials: Sequence[Trial], advance, interrupted: Callable
         _keep(course, trials, recorders, chunk, seconds)
         if not recorders:
             advance((steps - chunk.done) * len(trials), spared=True)
-            shutil.rmtree(folder, ignore_errors=True)
             return
         if interrupted() or chunk.done // course.checkpoint_every > done // course.checkpoint_every:
             for recorder in recorders.values():
@@ -230,19 +236,19 @@ class _Seen(NamedTuple):
 
 def _seen(course: Course, chunk: Chunk, points, losses: np.ndarray) -> _Seen:
     """The loss is watched before each step, by its batch, and at each snapshot."""
-    finite, watched = _finite(points), np.asarray(course.watch(points)) if len(chunk.steps) else []
+    finite = _finite(points)
+    watched = np.asarray(course.watch(points)) if len(finite) else np.empty(0)
     before = chunk.done - len(losses) + np.arange(len(losses))
     lost = [*before[~np.isfinite(losses)], *chunk.steps[~(finite & np.isfinite(watched))]]
-    reached = np.flatnonzero(finite & (np.asarray(watched) <= course.tolerance)) if course.tolerance is not None else []
+    reached = np.flatnonzero(finite & (watched <= course.tolerance)) if course.tolerance is not None else []
     if len(reached):
         finite[reached[0] + 1 :] = False
     return _Seen(finite, int(min(lost)) if lost else None, len(reached) > 0)
 
 
 def _finite(points: Any) -> np.ndarray:
-    """Which snapshots hold finite numbers alone."""
-    rows = [np.isfinite(leaf).all(axis=tuple(range(1, leaf.ndim))) for leaf in map(np.asarray, jax.tree.leaves(points))]
-    return np.all(rows, axis=0)
+    """Which snapshots hold finite numbers alone; there may be no snapshot."""
+    return np.all([np.isfinite(leaf).all(axis=tuple(range(1, leaf.ndim))) for leaf in jax.tree.leaves(points)], axis=0)
 
 
 @contextmanager

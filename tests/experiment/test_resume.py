@@ -4,28 +4,34 @@ import csv
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+import nagviz as nv
 from nagviz import landscape
 from nagviz.cli import main
+from nagviz.experiment import checkpoints, trials
+from nagviz.experiment.report import Refusal
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 SMALL = [
     "steps=60",
     "every=3",
     "checkpoint_every=6",
-    "slice.grid=5",
+    "slice.grid=3",
     "training.batch_size=64",
     "model.hidden=[4]",
-    "optimizers=[{kind='nag', learning_rate=0.1, momentum=0.95, restart={kind='speed'}}, "
-    "{kind='adam', learning_rate=[0.01, 0.02], clip=1.0}]",
+    "optimizers=[{kind='nag', learning_rate=0.1, restart={kind='speed'}}, {kind='adam', learning_rate=0.01}]",
     "seeds=2",
-    "data.validation_fraction=0.2",
 ]
 WORDS = ["run", str(EXPERIMENTS / "digits.toml"), *(word for setting in SMALL for word in ("--set", setting))]
 READY = ("matplotlib.backends.backend_agg", "matplotlib.backends.backend_pdf", "nagviz.experiment.pipeline")
@@ -52,9 +58,10 @@ def outputs(folder):
     return table, (folder / "metrics.jsonl").read_text(), paths, cut
 
 
-def _child(words, environment, log):
+def _child(words, compiled, log):
     """Carries a run out in a process of its own, which another one may end."""
-    os.environ |= environment
+    jax.config.update("jax_compilation_cache_dir", str(compiled))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     with open(log, "a") as file:  # noqa: PTH123
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
@@ -65,42 +72,52 @@ def _child(words, environment, log):
 def runner(tmp_path_factory):
     """Begins runs in processes of their own, which find all that they import ready and all that they compile kept."""
     folder = tmp_path_factory.mktemp("resume")
-    kept = {"JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*READY, __name__])
 
     def begin(*words):
-        process = context.Process(target=_child, args=([*WORDS, *words], kept, folder / "log"))
+        process = context.Process(target=_child, args=([*WORDS, *words], folder / "compiled", begin.log))
         process.start()
         return process
 
+    begin.log = folder / "log"
     return begin
 
 
-@pytest.fixture(scope="module")
-def undisturbed(runner, tmp_path_factory):
-    """What a run leaves that nobody disturbs, and how long it takes once all is compiled."""
-    for name in ("first", "second"):
-        folder, began = tmp_path_factory.mktemp(name) / "run", time.monotonic()
-        process = runner("--out", str(folder))
-        process.join()
-        assert process.exitcode == 0
-    return outputs(folder), time.monotonic() - began
+def ended(process):
+    process.join()
+    return process.exitcode
 
 
-def test_a_run_that_is_killed_at_random_moments_ends_in_the_same_numbers(runner, undisturbed, tmp_path):
-    """Ten kills, a seeded generator's moments; after each, what is there can be read and nothing was lost of it."""
-    expected, seconds = undisturbed
-    moments, folder, seen, kills = random.Random(5), tmp_path / "run", {}, 0
-    while kills < 10:
+def test_a_run_that_is_interrupted_and_then_killed_at_random_moments_ends_in_the_same_numbers(runner, tmp_path):
+    """Eight kills, a seeded generator's moments; after each, what is there can be read and nothing was lost of it."""
+    assert ended(runner("--out", str(tmp_path / "undisturbed"))) == 0
+    expected, moments, folder, seen, kills = (
+        outputs(tmp_path / "undisturbed"),
+        random.Random(5),
+        tmp_path / "run",
+        {},
+        0,
+    )
+
+    process = runner("--out", str(folder))
+    began = time.monotonic()
+    while process.is_alive() and not list(folder.glob("paths/*.checkpoints/*")):
+        time.sleep(0.01)
+    seconds = time.monotonic() - began  # to the first checkpoint
+    os.kill(process.pid, signal.SIGINT)
+    assert ended(process) == 130
+    told = runner.log.read_text()
+    assert "Ctrl-C again ends at once" in told
+    assert f"nagviz run {folder / 'config.toml'} --out {folder} --resume goes on with it" in told
+
+    while kills < 8:
         process = runner("--out", str(folder), "--resume")
-        process.join(moments.uniform(0.1, 0.6) * seconds)
+        process.join(moments.uniform(0.2, 1.3) * seconds)
         process.kill()
-        process.join()
-        assert process.exitcode in (0, -signal.SIGKILL)
-        if process.exitcode == 0:
+        if ended(process) == 0:  # it was faster than that
             assert outputs(folder) == expected
-            folder, seen = tmp_path / f"run{kills}", {}
+            folder, seen = tmp_path / f"run-{kills}", {}
             continue
         kills += 1
         for file in folder.glob("paths/*.zarr"):
@@ -108,7 +125,142 @@ def test_a_run_that_is_killed_at_random_moments_ends_in_the_same_numbers(runner,
             assert steps[: len(seen.get(file, []))] == seen.get(file, [])
             assert steps == expected[2][file.name][0][: len(steps)]
             seen[file] = steps
-    process = runner("--out", str(folder), "--resume")
-    process.join()
-    assert process.exitcode == 0
+    assert ended(runner("--out", str(folder), "--resume")) == 0
     assert outputs(folder) == expected
+    assert not list(folder.glob("paths/*.checkpoints"))
+
+
+class Killed(BaseException):
+    """As nothing catches it."""
+
+
+def survive(file, monkeypatch=None, stage=None, *, call=0, after=False):
+    """Train a little, dying before or after a call of a stage."""
+    course = trials.Course(
+        lambda w: (w**2 * jnp.array([1.0, 10.0])).sum(),
+        lambda rate: nv.nag(rate, 0.9, restart=nv.speed_restart(3)),
+        nv.iterate,
+        nv.restarts,
+        jax.vmap(lambda w: (w**2).sum()),
+        np.array([1, 2, 5, 10, 20, 40]),
+        checkpoint_every=10,
+    )
+    calls = []
+
+    def dying(*args, do):
+        calls.append(1)
+        if len(calls) == call + 1 and not after:
+            raise Killed
+        made = do(*args)
+        if len(calls) == call + 1:
+            raise Killed
+        return made
+
+    if stage is not None:
+        do = getattr(trials, stage)
+        monkeypatch.setattr(trials, stage, lambda *args, **more: dying(*args, do=partial(do, **more)))
+    return trials.run_trials(course, [trials.Trial(0.05, jnp.ones(2), None, file)], lambda steps: None)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What comes of a trial that nothing befalls: its facts and its rows."""
+    file = tmp_path_factory.mktemp("whole") / "path.zarr"
+    (facts,) = survive(file)
+    assert facts.restarts > 0
+    return facts._replace(seconds=0), rows(file)
+
+
+@pytest.mark.parametrize(
+    ("stage", "call", "after"),
+    [
+        ("append_rows", 1, False),
+        ("commit_rows", 0, True),
+        ("commit_rows", 1, False),
+        ("save_checkpoint", 0, True),
+        ("save_checkpoint", 1, False),
+        ("finish_recorder", 0, False),
+        ("finish_recorder", 0, True),
+    ],
+)
+def test_a_trial_survives_its_end_before_and_after_each_stage(stage, call, after, whole, tmp_path, monkeypatch):
+    file = tmp_path / "path.zarr"
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        survive(file, patch, stage, call=call, after=after)
+    (facts,) = survive(file)
+    assert (facts._replace(seconds=0), rows(file)) == whole
+    assert not file.with_suffix(".checkpoints").exists()
+
+
+def test_a_checkpoint_without_its_rows_is_not_gone_on_from(whole, tmp_path, monkeypatch):
+    file = tmp_path / "path.zarr"
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        survive(file, patch, "save_checkpoint", call=1, after=True)
+    shutil.rmtree(file)
+    survive(file)
+    assert rows(file) == whole[1]
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before_it(whole, tmp_path, monkeypatch):
+    file = tmp_path / "path.zarr"
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        survive(file, patch, "save_checkpoint", call=1, after=True)
+    for part in (file.with_suffix(".checkpoints") / "20").rglob("*"):
+        if part.is_file():
+            part.write_bytes(b"")
+    survive(file)
+    assert rows(file) == whole[1]
+
+
+def state():
+    """Made when asked for: the processes above are forked, which a JAX that has begun to compute does not bear."""
+    params = {"w": jnp.ones((2, 3), jnp.bfloat16), "b": jnp.zeros(())}
+    masked = optax.masked(optax.adam(0.1), {"w": True, "b": False})
+    return {
+        "chain": optax.chain(masked, nv.nag(0.1)).init(params),
+        "noise": optax.add_noise(0.1, 0.5, jax.random.key(7)).init(params),
+        "key": jax.random.key(3, impl="rbg"),
+        "empty": jnp.zeros((0, 4)),
+        "odd": jnp.array([jnp.nan, -0.0, jnp.inf]),
+    }
+
+
+def test_a_checkpoint_is_the_same_tree_bit_for_bit_and_the_newest_two_are_kept(tmp_path):
+    saved = state()
+    for step in (5, 10, 200):
+        checkpoints.save_checkpoint(tmp_path / "kept", step, saved)
+    kept = dict(checkpoints.saved(tmp_path / "kept", saved))
+    assert list(kept) == [200, 10]
+    loaded = kept[200]()
+    assert jax.tree.structure(loaded) == jax.tree.structure(saved)
+    for one, other in zip(jax.tree.leaves(loaded), jax.tree.leaves(saved), strict=True):
+        assert (one.dtype, one.shape) == (other.dtype, other.shape)
+        plain = [jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x for x in (one, other)]
+        assert np.asarray(plain[0]).tobytes() == np.asarray(plain[1]).tobytes()
+
+
+def test_a_checkpoint_of_another_state_is_refused(tmp_path):
+    checkpoints.save_checkpoint(tmp_path / "kept", 1, {"w": jnp.ones(2)})
+    for other in ({"w": jnp.ones(3)}, {"w": jnp.ones(2, jnp.int32)}, {"w": jnp.ones(2), "v": jnp.ones(2)}):
+        ((_, load),) = checkpoints.saved(tmp_path / "kept", other)
+        with pytest.raises(ValueError, match="another state"):
+            load()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="files of limited size")
+def test_a_disk_that_is_full_is_told_and_what_was_committed_stays(whole, tmp_path, monkeypatch):
+    import resource
+
+    file = tmp_path / "path.zarr"
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        survive(file, patch, "save_checkpoint", call=1, after=True)
+    before, limits = rows(file), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))  # bytes of a file, which stand for those of a disk
+    try:
+        with pytest.raises(Refusal, match="--resume"):
+            survive(file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert rows(file) == before
+    survive(file)
+    assert rows(file) == whole[1]
