@@ -10,6 +10,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import jax
 import numpy as np
 from scipy.interpolate import RegularGridInterpolator
 
@@ -17,7 +18,9 @@ from nagviz import figures, landscape
 from nagviz.experiment import report, results
 from nagviz.experiment.config import dump
 from nagviz.experiment.family_map import make_methods, write_map
+from nagviz.experiment.measures import measurer
 from nagviz.experiment.outcomes import Standing, read_path, read_standings
+from nagviz.experiment.pivot import Layout, make_layout, pivot_rows
 from nagviz.experiment.planes import View, stand
 from nagviz.experiment.problems import Problem, cut, make_problems
 from nagviz.experiment.tables.runs import Config
@@ -39,6 +42,7 @@ def run(config: Config, folder: Path, *, resume: bool = False, overwrite: bool =
             problem, or the folder is not free; nothing was written.
     """
     problems, methods = make_problems(config, trust=trust), make_methods(config)
+    layout = make_layout(config, problems)
     facts = {"seeds": problems[-1].seeds, "data": {p.name: p.digest for p in problems if p.digest}}
     report.start_folder(folder, dump(config), facts, resume=resume, overwrite=overwrite)
     work = sum(
@@ -52,7 +56,7 @@ def run(config: Config, folder: Path, *, resume: bool = False, overwrite: bool =
             with problem.precision():
                 standings.append(_race(problem, folder, number, advance))
         panels = _panels(problems, standings, config.slice.grid, folder / "slices", advance)
-    _write(folder, problems, standings, panels)
+    _write(folder, problems, standings, panels, layout)
     if config.family is not None:
         write_map(folder, methods, config.family.condition_number)
 
@@ -114,17 +118,22 @@ def _view(problem: Problem, paths) -> View | None:
         return None
 
 
-def _write(folder: Path, problems, standings, panels) -> None:
+def _write(folder: Path, problems, standings, panels, layout: Layout | None) -> None:
     """Metrics, tables and figures; the table is printed too."""
     report.write(folder / "metrics.jsonl", report.jsonl(results.metric_rows(problems, standings)))
     rows = results.result_rows(problems, standings)
     tables = {"results": rows, "grid": results.grid_rows(problems, standings)}
+    if layout is not None:
+        tables["table"] = pivot_rows(layout, problems, standings)
     for name, table in tables.items():
         if table:
             report.write(folder / f"{name}.csv", report.comma_separated(table))
             report.write(folder / f"{name}.md", report.markdown(table) + "\n")
     _figures(folder, problems, [[standing.shown for standing in race] for race in standings], panels)
     report.show(rows)
+    if layout is not None:
+        print(f"\n{layout.measure}, by {layout.rows} and {layout.columns}", flush=True)
+        report.show(tables["table"])
     print(f"\n{folder}", flush=True)
 
 
@@ -164,12 +173,16 @@ def _lost(problems, races) -> str | None:
 def _hidden(problem: Problem, race, made: landscape.Slice, seen) -> str | None:
     """By what factors the slice is off under the ends of the paths, where the plane hides over a twentieth."""
     read = RegularGridInterpolator((made.y, made.x), made.values, bounds_error=False)
+    measured = measurer({"loss": problem.sliced})
     factors = {}
     for outcome in race:
         path = seen.get(outcome.rival)
-        true = float(outcome.measures[problem.sliced][-1])
-        if true and path is not None and path.residual[-1] > 1e-6 * np.ptp(made.x):
-            factors[outcome.rival] = read(path.coordinates[-1][::-1]).item() / true
+        if path is not None and path.residual[-1] > 1e-6 * np.ptp(made.x):
+            end = jax.tree.map(lambda leaf: leaf[-1:], read_path(problem, outcome.file)[0].params)
+            with problem.precision():
+                true = float(measured(end)["loss"][0])
+            if true:
+                factors[outcome.rival] = read(path.coordinates[-1][::-1]).item() / true
     off = {name: f for name, f in factors.items() if f > 0 and abs(math.log(f)) > math.log(1.05)}
     worst = sorted(off, key=lambda name: -abs(math.log(off[name])))[:5]
     listed = [f"{name} \u00d7{off[name]:{'.0f' if off[name] >= 10 else '.2g'}}" for name in worst]

@@ -31,6 +31,8 @@ OUTPUTS = (  # what `start_folder` may delete when it is told to overwrite: noth
     "results.md",
     "grid.csv",
     "grid.md",
+    "table.csv",
+    "table.md",
     "slice-*.png",
     "slice-*.pdf",
     "slices/*.zarr",
