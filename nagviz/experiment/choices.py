@@ -39,13 +39,22 @@ def _condition_number(table: Any, known: Known) -> float | None:
     return known.condition_number if table.condition_number is None else table.condition_number
 
 
+def _sutskever(table: Any, known: Known) -> Callable[[Any], Any]:
+    """Raised, and at most 0.9 in the last updates; what is made at an age is the momentum of the update after it."""
+    rising = optim.sutskever(table.maximum, table.period)
+    if table.final_steps is None:
+        return rising
+    first = known.steps - table.final_steps
+    return lambda age: jnp.where(age + 1 < first, rising(age), jnp.minimum(rising(age), 0.9))
+
+
 SCHEDULES = {
     "condition_number": lambda c, known: optim.from_condition_number(_condition_number(c, known)),
     "nesterov_2004": lambda c, known: optim.nesterov_2004(_condition_number(c, known), c.a0),
     "fista": lambda c, known: optim.fista_momentum(),
     "friction": lambda c, known: optim.friction(c.r),
     "rational": lambda c, known: optim.rational(c.k, c.n),
-    "sutskever": lambda c, known: optim.sutskever(c.maximum, c.period),
+    "sutskever": _sutskever,
 }
 RESTARTS = {
     "gradient": lambda c: optim.gradient_restart(c.reject),
@@ -56,6 +65,8 @@ RESTARTS = {
 
 
 def _momentum(table: Any, known: Known) -> Any:
+    if table.restart is not None and getattr(table.schedule, "final_steps", None) is not None:
+        raise ValueError("schedule.final_steps: must be left out with a restart, after which the ages begin anew")
     return table.momentum if table.schedule is None else SCHEDULES[table.schedule.kind](table.schedule, known)
 
 

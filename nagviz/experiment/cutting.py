@@ -135,8 +135,8 @@ def _evaluated(problem: Problem, request: Request, view: View, tiles: Path) -> l
 
 def _tell(problem: Problem, made: landscape.Slice, view: View) -> None:
     """Whether the picture is all right, path by path."""
-    measured = measurer({problem.sliced: problem.measures[problem.sliced]})
+    measured = measurer({"loss": problem.sliced})
     clip = float(figures.loss_levels(made.values)[-1]) if np.isfinite(made.values).any() else None
     for name, path in view.seen.items():
-        losses = measured(view.paths[name].params)[problem.sliced].astype(np.float64)
+        losses = measured(view.paths[name].params)["loss"].astype(np.float64)
         print(f"{name}\n{landscape.diagnose(made, path, losses=losses, clip=clip)}\n")

@@ -35,7 +35,7 @@ def make_methods(config: Config) -> dict[str, Method]:
     made = {}
     for i, table in enumerate(config.optimizers):
         if table.kind in MEMBERS:
-            rate, known = table.learning_rate or 1.0, Known(config.family.condition_number)
+            rate, known = table.learning_rate or 1.0, Known(config.family.condition_number, config.steps)
             try:
                 rival = make_rival(table.model_copy(update=_BARE), (rate,), known)
             except ValueError as error:

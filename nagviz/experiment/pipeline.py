@@ -9,11 +9,15 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import jax
+
 from nagviz import landscape
 from nagviz.experiment import drawing, report, results
 from nagviz.experiment.config import dump
 from nagviz.experiment.family_map import coefficients, make_methods
+from nagviz.experiment.measures import measurer
 from nagviz.experiment.outcomes import Standing, read_path, read_standings
+from nagviz.experiment.pivot import Layout, make_layout, pivot_rows
 from nagviz.experiment.planes import View, stand
 from nagviz.experiment.problems import Problem, cut, make_problems
 from nagviz.experiment.sinks import require_sinks, send
@@ -37,6 +41,7 @@ def run(config: Config, folder: Path, *, resume: bool = False, overwrite: bool =
     """
     require_sinks(config)
     problems, methods = make_problems(config, trust=trust), make_methods(config)
+    layout = make_layout(config, problems)
     facts = {"seeds": problems[-1].seeds, "data": {p.name: p.digest for p in problems if p.digest}}
     report.start_folder(folder, dump(config), facts, resume=resume, overwrite=overwrite)
     work = sum(
@@ -53,7 +58,7 @@ def run(config: Config, folder: Path, *, resume: bool = False, overwrite: bool =
     if config.family is not None:
         places = {name: coefficients(method) for name, method in methods.items()}
         drawing.keep_family(folder, places, config.family.condition_number)
-    _write(config, folder, problems, standings)
+    _write(config, folder, problems, standings, layout)
 
 
 def _race(problem: Problem, folder: Path, number: int, advance) -> list[Standing]:
@@ -87,8 +92,15 @@ def _cut(problems, standings, grid: int, folder: Path, advance) -> None:
                 continue
             rows = report.each_row(advance, f"{problem.name}: slice")
             made = cut(problem, view.plane, view.ranges, grid, report=rows)
-        ends = {o.rival: float(o.measures[problem.sliced][-1]) for o in shown if o.rival in view.seen}
+            ends = _ends(problem, view)
         drawing.keep_picture(folder / f"{number}.zarr", drawing.Picture(problem.name, made, view.seen, ends))
+
+
+def _ends(problem: Problem, view: View) -> dict[str, float]:
+    """The true loss, over the samples that are cut, at the ends of the paths."""
+    measured = measurer({"loss": problem.sliced})
+    ends = {name: jax.tree.map(lambda leaf: leaf[-1:], path.params) for name, path in view.paths.items()}
+    return {name: float(measured(end)["loss"][0]) for name, end in ends.items()}
 
 
 def _view(problem: Problem, paths) -> View | None:
@@ -105,17 +117,22 @@ def _view(problem: Problem, paths) -> View | None:
         return None
 
 
-def _write(config: Config, folder: Path, problems, standings) -> None:
+def _write(config: Config, folder: Path, problems, standings, layout: Layout | None) -> None:
     """Metrics, tables and figures; the table is printed too."""
     metrics = list(results.metric_rows(problems, standings))
     report.write(folder / "metrics.jsonl", report.jsonl(metrics))
     rows = results.result_rows(problems, standings)
     tables = {"results": rows, "grid": results.grid_rows(problems, standings)}
+    if layout is not None:
+        tables["table"] = pivot_rows(layout, problems, standings)
     for name, table in tables.items():
         if table:
             report.write(folder / f"{name}.csv", report.comma_separated(table))
             report.write(folder / f"{name}.md", report.markdown(table) + "\n")
     drawing.draw(folder, list(drawing.own(folder)))
     report.show(rows)
+    if layout is not None:
+        print(f"\n{layout.measure}, by {layout.rows} and {layout.columns}", flush=True)
+        report.show(tables["table"])
     print(f"\n{folder}", flush=True)
     send(config, folder, metrics)

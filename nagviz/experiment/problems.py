@@ -46,10 +46,10 @@ class Problem(NamedTuple):
     rivals: tuple[Rival, ...]
     measures: dict[str, Measure]  # of parameters; the one to draw comes first
     quantity: str  # the loss on a slice, for a colour bar
+    sliced: Measure  # the same as a measure, over the samples that are cut
     seeds: tuple[int, ...] = (0,)
     watch: Measure | None = None  # what tells divergence; the first measure if left out
     judged: Callable[..., jax.Array] | None = None  # the loss as it is measured and cut, where that differs
-    sliced: str = "loss"  # which measure that is
     validated: str | None = None  # the measure that chooses of a grid of learning rates
     checkpoint_every: int = 1000  # steps, at least
     measure_every: int = 1  # snapshots between two that are measured
@@ -105,8 +105,8 @@ class Problem(NamedTuple):
 
     @property
     def data(self) -> list[Any] | None:
-        """All samples as one batch, for what is worked out over them."""
-        return None if self.batches is None else [self.batches.samples]
+        """The samples that are cut, as one batch."""
+        return None if self.batches is None else [self.sliced.samples]
 
 
 def make_problems(config: Config, *, trust: bool = False) -> list[Problem]:
@@ -164,6 +164,8 @@ def _on_data(config: DataRun) -> Problem:
     predict = predictor(model, few.inputs)
     mean_loss = mean_over(predict, task_loss)
     measures = {f"{name} loss": Measure(mean_loss, part) for name, part in parts.items() if name != "test"}
+    shown = config.slice.samples or len(inputs)
+    some = jax.tree.map(lambda leaf: leaf[:shown], parts["train"])
     return Problem(
         name=config.data.kind,
         starts=tuple(model.params for model in models),
@@ -172,11 +174,11 @@ def _on_data(config: DataRun) -> Problem:
         snapshots=_snapshots(config, config.steps),
         rivals=_rivals(config, config.steps, {}),
         measures={**measures, score.name: Measure(mean_over(predict, score.function), parts["test"])},
-        quantity=f"train {config.loss.function if config.loss else QUANTITIES[task]}, {len(inputs):,} samples",
+        quantity=f"train {config.loss.function if config.loss else QUANTITIES[task]}, {shown:,} samples",
+        sliced=Measure(mean_loss, some) if shown < len(inputs) else measures["train loss"],
         seeds=seeds,
         watch=Measure(mean_loss, few),
         judged=lambda params, batch: task_loss(predict(params)(batch.inputs), batch.targets),
-        sliced="train loss",
         validated="validation loss" if dataset.validation is not None else None,
         checkpoint_every=config.checkpoint_every,
         measure_every=config.measure_every,
@@ -193,6 +195,8 @@ def _dataset(config: DataRun) -> Dataset:
         raise Refusal(
             f"training.batch_size: must be at most the {count} training samples, got {config.training.batch_size}"
         )
+    if (config.slice.samples or 0) > count:
+        raise Refusal(f"slice.samples: must be at most the {count} training samples, got {config.slice.samples}")
     return dataset
 
 
@@ -217,6 +221,7 @@ def _planar(config: FunctionRun, entry: PlanarFunction) -> Problem:
         checkpoint_every=config.checkpoint_every,
         measure_every=config.measure_every,
         quantity="f(x, y)",
+        sliced=of_point(surface.function),
         space=(landscape.Plane(jnp.zeros(2), (axes[0], axes[1]), ("x", "y")), [entry.x, entry.y]),
     )
 
@@ -244,6 +249,7 @@ def _convex(config: FunctionRun, entry: Logistic) -> Problem:
         checkpoint_every=config.checkpoint_every,
         measure_every=config.measure_every,
         quantity=f"logistic loss, {len(breast_cancer().targets)} samples",
+        sliced=of_point(surface.function),
         margin=entry.margin,
         tolerance=entry.tolerance,
         x64=True,

@@ -33,6 +33,8 @@ OUTPUTS = {  # what is what in a run's folder; `start_folder` may delete it when
     "results.csv": "the table, numbers in full",
     "grid.md": "the learning rates of a grid and what chose among them, to read",
     "grid.csv": "likewise, numbers in full",
+    "table.md": "the results by two keys of the optimizers, to read",
+    "table.csv": "likewise, numbers in full",
     "metrics.jsonl": "what was measured at every snapshot, one JSON object a line",
     "family.json": "step weight, momentum and correction of the methods, by age",
     "slices/*.seen.zarr": "the paths as they lie on a slice",

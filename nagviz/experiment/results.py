@@ -22,7 +22,7 @@ def metric_rows(problems: Sequence[Problem], standings: Standings) -> Iterator[R
                 of = {"learning_rate": outcome.learning_rate, "seed": outcome.seed}
                 for i, step in enumerate(outcome.steps.tolist()):
                     values = {name: float(series[i]) for name, series in outcome.measures.items()}
-                    about = {**_named(problems, problem), "optimizer": standing.rival, **of, "step": step}
+                    about = {**named(problems, problem), "optimizer": standing.rival, **of, "step": step}
                     yield {**about, **values, **_events(outcome, i)}
 
 
@@ -35,7 +35,7 @@ def _events(outcome: Outcome, row: int) -> Row:
 def result_rows(problems: Sequence[Problem], standings: Standings) -> list[Row]:
     """A row for every optimizer: mean and spread over the seeds, at the chosen learning rate."""
     rows = [
-        {**_named(problems, problem), "optimizer": standing.rival, **_result(problem, standing)}
+        {**named(problems, problem), "optimizer": standing.rival, **_result(problem, standing)}
         for problem, standing in _each(problems, standings)
     ]
     if not any(len(standing.grid) > 1 for _, standing in _each(problems, standings)):
@@ -48,10 +48,10 @@ def grid_rows(problems: Sequence[Problem], standings: Standings) -> list[Row]:
     """A row for every learning rate of a grid: the last validation loss, in the mean over the seeds."""
     return [
         {
-            **_named(problems, problem),
+            **named(problems, problem),
             "optimizer": standing.rival,
             "learning rate": rate,
-            **_means(outcomes, [problem.validated]),
+            **means(outcomes, [problem.validated]),
             "chosen": "yes" if rate == standing.learning_rate else "",
             "note": _lost(outcomes),
         }
@@ -67,14 +67,14 @@ def _each(problems, standings) -> Iterator[tuple[Problem, Standing]]:
             yield problem, standing
 
 
-def _named(problems, problem) -> dict[str, str]:
+def named(problems, problem) -> dict[str, str]:
     """The problem's name, where a run has several."""
     return {"problem": problem.name} if len(problems) > 1 else {}
 
 
 def _result(problem: Problem, standing: Standing) -> Row:
     outcomes = standing.chosen
-    row = {"learning rate": standing.learning_rate, **_means(outcomes, list(problem.measures))}
+    row = {"learning rate": standing.learning_rate, **means(outcomes, list(problem.measures))}
     notes = [_lost(outcomes), _at_the_edge(standing)]
     if problem.tolerance is not None:
         (outcome,) = outcomes  # of a function, on which nothing is random
@@ -86,7 +86,7 @@ def _result(problem: Problem, standing: Standing) -> Row:
     return {**row, "seconds": round(seconds, 3), "note": "; ".join(note for note in notes if note)}
 
 
-def _means(outcomes: Sequence[Outcome], names: Sequence[str]) -> dict[str, float]:
+def means(outcomes: Sequence[Outcome], names: Sequence[str]) -> dict[str, float]:
     """The last value of each measure: its mean, and from several seeds its sample standard deviation.
 
     What diverged has no value, and then there is no mean.

@@ -30,7 +30,7 @@ from nagviz.experiment.training import Batches, Chunk, begun, begun_together, tr
 from nagviz.landscape import append_rows, commit_rows, finish_recorder, open_recorder
 from nagviz.landscape.recorder import Recorder
 
-_SMALL = 10_000  # parameters, of a model whose trials take less time together than one after another
+_SMALL = 20_000  # parameters, of a model whose trials take less time together, compiled once, than one after another
 
 
 class Course(NamedTuple):

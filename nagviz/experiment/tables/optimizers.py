@@ -91,11 +91,12 @@ class Rational(Record):
 
 
 class Sutskever(Record):
-    """Raised step by step towards a maximum."""
+    """Raised step by step towards a maximum, and held down again in the last steps where that is asked for."""
 
     kind: Literal["sutskever"]
     maximum: Share
     period: Positive = 250.0  # steps between two rises
+    final_steps: Count | None = None  # the last ones, in which it is at most 0.9; not with a restart
 
 
 Schedule = FromConditionNumber | Nesterov2004 | Fista | Friction | Rational | Sutskever

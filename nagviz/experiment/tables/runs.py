@@ -58,12 +58,21 @@ class Slice(Grid):
     """How finely and how widely the loss is drawn around the paths."""
 
     margin: Margin = 0.2
+    samples: Count | None = None  # the first of the training samples, whose loss is drawn; all if left out
 
 
 class Family(Record):
     """The map of the look-ahead family, with this run's methods on it."""
 
     condition_number: Annotated[float, Field(gt=1)]
+
+
+class Table(Record):
+    """What came of the optimizers, by two of their keys, as `kind` and `schedule.maximum`."""
+
+    rows: Annotated[str, Field(min_length=1, max_length=200)]
+    columns: Annotated[str, Field(min_length=1, max_length=200)]
+    measure: Label | None = None  # in the cells; by default the last column of the results that is measured
 
 
 class Run(Record):
@@ -79,6 +88,7 @@ class Run(Record):
     measure_every: Count = 1  # snapshots between two that are measured; the first and the last are in any case
     slice: Grid = Grid()
     family: Family | None = None
+    table: Table | None = None
     optimizers: Annotated[tuple[Annotated[Optimizer, Field(discriminator="kind")], ...], Field(min_length=1)]
     sinks: tuple[Annotated[Sink, Field(discriminator="kind")], ...] = ()  # besides the run's folder
 
