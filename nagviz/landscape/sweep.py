@@ -13,6 +13,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -338,15 +339,20 @@ def _changes(effort: Effort, free: bool) -> Iterator[Callable[[Plan, int, int], 
     """What to try on the best plan so far, likeliest first."""
     if free:
         for factor in (4, 4, 1 / 4, 1 / 4, 2, 1 / 2):
-            yield lambda plan, total, points, f=factor: plan._replace(
-                samples=min(total, max(16, round(plan.samples * f)))
-            )
+            yield partial(_rescaled, factor, effort)
     if effort.points is None:
         for count, way in ((8, "vmap"), (16, "map"), (32, "vmap")):
             if effort.way in (None, way):
                 yield lambda plan, total, points, c=count, w=way: plan._replace(points=min(points, c), way=w)
     if effort.linear is None:
         yield lambda plan, total, points: plan._replace(linear=False)
+
+
+def _rescaled(factor: float, effort: Effort, plan: Plan, total: int, points: int) -> Plan:
+    """More samples and fewer points for a call, or the other way round: it lasts as long as before."""
+    samples = min(total, max(16, round(plan.samples * factor)))
+    count = effort.points or min(points, max(1, round(plan.points / factor)))
+    return plan._replace(samples=samples, points=count)
 
 
 def _cuts(task: Task, batch: Any) -> bool:
