@@ -346,7 +346,7 @@ def exponents(name, effort, grid):
         seconds = []
         for case, n in cases:
             plane, axis = plane_of(case.params), np.linspace(-1, 1, n)
-            seconds.append(min(ours(case, plane, axis, effort)[0] * n * n for _ in range(3)))
+            seconds.append(min(ours(case, plane, axis, effort)[0] * n * n for _ in range(2)))
         slope = np.polyfit(np.log(counts), np.log(seconds), 1)[0]
         print(
             f"  cost grows with {what} to the power {slope:.3f} ({', '.join(f'{s:.3f} s' for s in seconds)})",
@@ -384,7 +384,7 @@ def main():
             continue
         effort = compare(name, make(), options.rounds, int(options.budget))
         if not options.no_growth:
-            exponents(name, effort, {"mlp": (11, 16, 23), "cnn": (3, 4, 6), "digits": (51, 72, 102)}[name])
+            exponents(name, effort, {"mlp": (11, 16, 23), "cnn": (8, 12, 16), "digits": (51, 72, 102)}[name])
             if (seen := peak(make(), int(options.budget))) is not None:
                 print(
                     f"  peak memory {seen[0] / 1e6:.0f} MB of a budget of {options.budget / 1e6:.0f} MB, "

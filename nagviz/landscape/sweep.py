@@ -13,6 +13,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -306,16 +307,27 @@ def choose(
         effort.linear is not False,
     )
     best = _within_budget(task, compiled, batch, plan, points, effort, total)
-    tried = {best.plan}
+    tried = {best.plan: best}
     for change in _changes(effort, free):
         changed = change(best.plan, total, points)
         if best.seconds * points < 5 * best.spent:
             break
         if changed not in tried:
-            tried.add(changed)
-            trial = _try(task, compiled, batch, changed, points, effort.budget)
-            best = min(best, trial, key=lambda seen: seen.seconds)
-    return best
+            tried[changed] = _try(task, compiled, batch, changed, points, effort.budget)
+            best = min(best, tried[changed], key=_seconds_seen)
+    return _rematch(list(tried.values()), lambda plan: _try(task, compiled, batch, plan, points, effort.budget))
+
+
+def _seconds_seen(trial: Trial) -> float:
+    return trial.seconds
+
+
+def _rematch(trials: list[Trial], again: Callable[[Plan], Trial]) -> Trial:
+    """The best of the three best, which are timed in turn twice more: one busy moment is not to decide."""
+    finalists = sorted(trials, key=_seconds_seen)[:3]
+    for _ in range(2 if len(finalists) > 1 else 0):
+        finalists = [min(seen, again(seen.plan), key=_seconds_seen) for seen in finalists]
+    return min(finalists, key=_seconds_seen)
 
 
 _SHORT, _LONG = 1e-3, 1e-2  # seconds of a call that is mostly overhead, and of one that surely is not
@@ -338,15 +350,20 @@ def _changes(effort: Effort, free: bool) -> Iterator[Callable[[Plan, int, int], 
     """What to try on the best plan so far, likeliest first."""
     if free:
         for factor in (4, 4, 1 / 4, 1 / 4, 2, 1 / 2):
-            yield lambda plan, total, points, f=factor: plan._replace(
-                samples=min(total, max(16, round(plan.samples * f)))
-            )
+            yield partial(_rescaled, factor, effort)
     if effort.points is None:
         for count, way in ((8, "vmap"), (16, "map"), (32, "vmap")):
             if effort.way in (None, way):
-                yield lambda plan, total, points, c=count, w=way: plan._replace(points=min(points, c), way=w)
+                yield lambda plan, total, points, c=count, w=way: plan._replace(points=_even(points, c), way=w)
     if effort.linear is None:
         yield lambda plan, total, points: plan._replace(linear=False)
+
+
+def _rescaled(factor: float, effort: Effort, plan: Plan, total: int, points: int) -> Plan:
+    """More samples and fewer points for a call, or the other way round: it lasts as long as before."""
+    samples = min(total, max(16, round(plan.samples * factor)))
+    count = effort.points or min(points, max(1, round(plan.points / factor)))
+    return plan._replace(samples=samples, points=count)
 
 
 def _cuts(task: Task, batch: Any) -> bool:

@@ -376,6 +376,9 @@ def test_pooling_is_the_same_to_the_bit_where_it_is_done_by_slices(window, strid
     wide = lambda p, x: nnx.max_pool(p["a"] * x, (4, 4), padding="SAME")  # noqa: E731
     phases, held = cut(wide, plane, images)
     assert "reduce_window_max" in primitives(phases.point, held, jnp.zeros(1))
+    behind = lambda p, x: nnx.max_pool(x @ jnp.sin(p["a"] * jnp.eye(x.shape[-1])), window, strides)  # noqa: E731
+    phases, held = cut(behind, plane, images)
+    assert "reduce_window_max" in primitives(phases.point, held, jnp.zeros(1))  # what a product made is left to XLA
 
 
 def test_integers_and_predicates_are_never_carried():
