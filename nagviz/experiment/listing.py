@@ -24,7 +24,7 @@ def read_experiments(folder: Path) -> list[Listed]:
 
     Example:
         >>> [experiment.file.stem for experiment in read_experiments(Path("experiments"))][:2]
-        ['digits', 'family']
+        ['article', 'digits']
     """
     return [_listed(file) for file in sorted(folder.glob("*.toml"))]
 

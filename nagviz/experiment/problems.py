@@ -50,6 +50,7 @@ class Problem(NamedTuple):
     seeds: tuple[int, ...] = (0,)
     watch: Measure | None = None  # what tells divergence; the first measure if left out
     judged: Callable[..., jax.Array] | None = None  # the loss as it is measured and cut, where that differs
+    normalised: bool = False  # whether that recomputes the statistics of batch norm at every point
     validated: str | None = None  # the measure that chooses of a grid of learning rates
     checkpoint_every: int = 1000  # steps, at least
     measure_every: int = 1  # snapshots between two that are measured
@@ -179,6 +180,7 @@ def _on_data(config: DataRun) -> Problem:
         seeds=seeds,
         watch=Measure(mean_loss, few),
         judged=lambda params, batch: task_loss(predict(params)(batch.inputs), batch.targets),
+        normalised=model.statistics is not None,
         validated="validation loss" if dataset.validation is not None else None,
         checkpoint_every=config.checkpoint_every,
         measure_every=config.measure_every,
@@ -271,7 +273,7 @@ def cut(problem: Problem, plane: landscape.Plane, ranges, grid: int, **options: 
         options: further ones of `evaluate`, such as `report` and `store`.
     """
     x, y = (np.linspace(*ends, grid) for ends in ranges)
-    return landscape.evaluate(
+    made = landscape.evaluate(
         problem.judged or problem.loss,
         plane,
         x,
@@ -281,6 +283,7 @@ def cut(problem: Problem, plane: landscape.Plane, ranges, grid: int, **options: 
         effort=_EFFORT,
         **options,
     )
+    return made._replace(statistics="recomputed") if problem.normalised else made
 
 
 def window(points: np.ndarray, margin: float) -> list[tuple[float, float]]:

@@ -18,7 +18,7 @@ def config_schema() -> dict[str, Any]:
     alone can tell.
 
     Example:
-        >>> sorted(config_schema()["$defs"]["Sgd"]["properties"])[:3]
-        ['kind', 'learning_rate', 'name']
+        >>> sorted(config_schema()["$defs"]["Training"]["properties"])
+        ['batch_size']
     """
     return {"$schema": DIALECT, "title": "a run of nagviz", **TypeAdapter(Config).json_schema()}

@@ -77,7 +77,7 @@ NAG_KEYS = (
     "momentum, schedule"
 )
 ROOT_KEYS = (
-    "allowed: name, seed, seeds, steps, every, checkpoint_every, measure_every, slice, family, optimizers, "
+    "allowed: name, seed, seeds, steps, every, checkpoint_every, measure_every, slice, family, table, optimizers, "
     "sinks, data, model, training, loss, plane, functions"
 )
 SETS = (

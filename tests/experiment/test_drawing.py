@@ -116,11 +116,11 @@ def test_a_slice_is_offered_by_the_name_of_its_figure(folder, capsys):
     """Rosenbrock's landscape is missing, as where all diverge."""
     shutil.rmtree(folder / "slices" / "0.seen.zarr")
     assert main(["slice", str(folder), "--grid", "3"]) == 0
-    assert str(folder / "slice-pca-1.png") in capsys.readouterr().out
-    before = (folder / "slice-pca-1.png").read_bytes()
-    (folder / "slice-pca-1.png").unlink()
-    assert main(["figure", str(folder), "slice-pca-1", "--format", "png"]) == 0
-    assert (folder / "slice-pca-1.png").read_bytes() == before
+    assert str(folder / "slice-1-pca-3.png") in capsys.readouterr().out
+    before = (folder / "slice-1-pca-3.png").read_bytes()
+    (folder / "slice-1-pca-3.png").unlink()
+    assert main(["figure", str(folder), "slice-1-pca-3", "--format", "png"]) == 0
+    assert (folder / "slice-1-pca-3.png").read_bytes() == before
 
 
 @pytest.mark.parametrize(

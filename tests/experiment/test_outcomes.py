@@ -177,6 +177,6 @@ def test_the_seeds_and_the_data_are_on_record_and_other_data_are_not_resumed_on(
 
 def test_slices_stand_on_the_path_of_the_chosen_rate_and_the_first_seed(folder):
     assert main(["slice", str(folder), "--plane", "random", "--grid", "3"]) == 0
-    middle = load_slice(folder / "slices" / "0-random.zarr").values[1, 1]
+    middle = load_slice(folder / "slices" / "0-random-3.zarr").values[1, 1]
     (line,) = last(folder, optimizer="NAG", learning_rate=0.3, seed=7)
     assert middle == pytest.approx(line["train loss"], rel=1e-5)

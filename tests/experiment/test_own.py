@@ -129,7 +129,7 @@ def test_a_model_and_a_loss_of_ones_own_are_trained_and_cut(folder, capsys):
     assert "--trust" in capsys.readouterr().err
     assert main(["slice", "run", "--problem", "none", "--trust"]) == 2
     assert "--problem: 'none' is none of this run's" in capsys.readouterr().err
-    assert load_slice(folder / "run" / "slices" / "0.zarr").statistics == "batch"
+    assert load_slice(folder / "run" / "slices" / "0.zarr").statistics == "recomputed"
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def survive(file, monkeypatch=None, stage=None, *, call=0, after=False):
     if stage is not None:
         do = getattr(trials, stage)
         monkeypatch.setattr(trials, stage, lambda *args, **more: dying(*args, do=partial(do, **more)))
-    return trials.run_trials(course, [trials.Trial(0.05, jnp.ones(2), None, file)], lambda steps: None)
+    return trials.run_trials(course, [trials.Trial(0.05, jnp.ones(2), None, file)], lambda steps, spared=False: None)
 
 
 @pytest.fixture(scope="module")
