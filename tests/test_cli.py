@@ -240,6 +240,7 @@ def test_a_reader_that_goes_away_is_no_error():
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+BUFFERED = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # as where users type
 RUN = "run odd.toml --out run"
 CONFIG = """\
 # Who turns first?
@@ -263,7 +264,7 @@ def test_output_that_cannot_be_written_loses_no_file(tmp_path, way, said):
     """The whole run is done, and ends in one clear line."""
     Path("odd.toml").write_text(CONFIG)
     line = shlex.join([*NAGVIZ, *RUN.split()])
-    done = subprocess.run(["bash", "-c", f"{line} {way}"], capture_output=True, text=True, check=False)
+    done = subprocess.run(["bash", "-c", f"{line} {way}"], env=BUFFERED, capture_output=True, text=True, check=False)
     assert done.returncode == 74
     assert [text for text in done.stderr.splitlines() if not text.startswith("[")] == said  # but for the progress
     assert {path.name for path in (tmp_path / "run").iterdir()} >= WHOLE
@@ -281,7 +282,7 @@ def test_output_that_cannot_be_written_loses_no_file(tmp_path, way, said):
 )
 def test_a_short_answer_that_cannot_be_written_is_one_line(way, code, said):
     line = f"{shlex.join(NAGVIZ)} {way}"
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    done = subprocess.run(["bash", "-c", line], env=BUFFERED, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.count("\n") == bool(said)
     assert done.stderr.startswith(said)

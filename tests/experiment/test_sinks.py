@@ -45,6 +45,8 @@ def events(folder):
 def test_tensorboard_is_given_every_number_once_also_when_sent_again(tmp_path):
     for _ in range(2):
         send(config("tensorboard"), tmp_path, ROWS)
+        (file,) = tmp_path.glob("tensorboard/NAG/events*")
+        file.rename(file.with_name("events.of.another.second"))
     found = events(tmp_path)
     assert set(found) == {(run, tag) for run in ("NAG", "heavy_ball") for tag in ("train_loss", "test_accuracy")}
     assert found["NAG", "train_loss"] == [(0, 1.0), (4, pytest.approx(0.2))]
