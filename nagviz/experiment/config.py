@@ -379,6 +379,7 @@ def _relations(document: dict[str, Any]) -> Iterator[tuple[Key, str]]:
     yield from _unknown_to_a_problem(document, names)
     yield from _grids(document, names)
     yield from _seeds(document)
+    yield from _standpoint(document, names)
     for i, table in enumerate(_tables(document, "optimizers")):
         for key, reason in _parts(document, table):
             yield ("optimizers", i, *key), reason
@@ -485,6 +486,17 @@ def _seeds(document: dict[str, Any]) -> Iterator[tuple[Key, str]]:
         yield ("seeds",), f"must be 1 where a run has functions alone: nothing is random there, got {seeds}"
     if seed < 2**32 <= seed + seeds - 1:
         yield ("seeds",), f"must leave the last seed, seed + seeds - 1, less than {2**32}, got {seeds}"
+
+
+def _standpoint(document: dict[str, Any], names: Sequence[str | None]) -> Iterator[tuple[Key, str]]:
+    plane = document.get("plane")
+    if not isinstance(plane, dict) or not names or None in names:
+        return
+    around = plane.get("around")
+    if isinstance(around, str) and around not in names:
+        yield ("plane", "around"), f"is the name of no optimizer{_choice(around, names)}"
+    if plane.get("kind") == "points" and len(names) < 3:
+        yield ("plane", "kind"), f"goes through the ends of three paths, and there are {len(names)}; take another plane"
 
 
 def _divisions(document: dict[str, Any]) -> Iterator[tuple[Key, str]]:

@@ -59,9 +59,12 @@ def run(config: Config, folder: Path, *, resume: bool = False, overwrite: bool =
 
 def _race(problem: Problem, folder: Path, number: int, advance) -> list[Standing]:
     """Train what is not trained yet, and read what came of it all."""
-    for rival in problem.rivals:
+    for rival, course in zip(problem.rivals, problem.courses(), strict=True):
         for group in side_by_side(problem.trials(folder, number, rival)):
-            _train(problem, rival, group, advance)
+            kept = " (kept)" if all(is_done(trial.file) for trial in group) else ""
+            task = f"{problem.name}: {rival.name}{kept}"
+            advance(task, 0)
+            run_trials(course, group, partial(advance, task))
     standings = read_standings(problem, folder, number)
     for standing in standings:
         for outcome in standing.chosen:
@@ -69,14 +72,6 @@ def _race(problem: Problem, folder: Path, number: int, advance) -> list[Standing
                 seed = f" (seed {outcome.seed})" if len(problem.seeds) > 1 else ""
                 print(f"{problem.name}: {standing.rival}{seed} diverged at step {outcome.diverged}", file=sys.stderr)
     return standings
-
-
-def _train(problem: Problem, rival, trials, advance) -> None:
-    task = f"{problem.name}: {rival.name}"
-    if all(is_done(trial.file) for trial in trials):
-        task = f"{task} (kept)"
-    advance(task, 0)
-    run_trials(problem.course(rival), trials, partial(advance, task))
 
 
 def _panels(problems, standings, grid: int, folder: Path, advance) -> dict[str, tuple]:

@@ -64,20 +64,15 @@ class Problem(NamedTuple):
         """In which to work on it."""
         return jax.enable_x64(True) if self.x64 else nullcontext()
 
-    def course(self, rival: Rival) -> Course:
-        """What the trials of a rival share."""
-        name, first = next(iter(self.measures.items()))
-        watch = measurer({name: self.watch or first})
-        return Course(
-            self.loss,
-            rival.optimizer,
-            rival.deployed,
-            rival.restarts,
-            lambda points: watch(points)[name],
-            self.snapshots,
-            self.tolerance,
-            self.checkpoint_every,
-        )
+    def courses(self) -> list[Course]:
+        """What the trials of each rival share; all share what watches over them, which is compiled once."""
+        measured = measurer({"watched": self.watch or next(iter(self.measures.values()))})
+
+        def watch(points):
+            return measured(points)["watched"]
+
+        end = (self.snapshots, self.tolerance, self.checkpoint_every)
+        return [Course(self.loss, r.optimizer, r.deployed, r.restarts, watch, *end) for r in self.rivals]
 
     def trials(self, folder: Path, number: int, rival: Rival) -> list[Trial]:
         """Where a rival starts, once for each learning rate and seed, if this is the run's problem of that number."""

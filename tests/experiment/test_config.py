@@ -76,8 +76,8 @@ NAG_KEYS = (
     "momentum, schedule"
 )
 ROOT_KEYS = (
-    "allowed: name, seed, seeds, steps, every, measure_every, slice, family, optimizers, data, model, training, "
-    "loss, plane, functions"
+    "allowed: name, seed, seeds, steps, every, checkpoint_every, measure_every, slice, family, optimizers, "
+    "data, model, training, loss, plane, functions"
 )
 SETS = (
     "allowed: breast_cancer, characters, cifar10, diabetes, digits, fashion_mnist, hf, mnist, mnist1d, mnist_subset, "
@@ -629,3 +629,110 @@ def test_a_run_never_changes(write):
     run = load(write(DATA))
     with pytest.raises(ValueError, match="frozen"):
         run.seed = 1
+
+
+# Parts of an optimizer's table, and grids, that need one another: set what, and get which answer.
+TOGETHER = [
+    (
+        ["optimizers.1.decay_at=iterate"],
+        ["optimizers.1.decay_at: says where weight_decay is taken, and there is none; give it, or leave this out"],
+    ),
+    (
+        ["optimizers.1.restart={kind='gradient'}"],
+        ["optimizers.1.restart: is of a look-ahead, and there is none; give lookahead, as 0.9, or leave it out"],
+    ),
+    (
+        ["optimizers.1.lookahead=0.9", "optimizers.1.outer={}"],
+        ["optimizers.1.outer: goes around an optimizer that has no look-ahead of its own; leave one of them out"],
+    ),
+    (
+        ["optimizers.1.learning_rate_schedule={kind='warmup_cosine', warmup=600}"],
+        ["optimizers.1.learning_rate_schedule.warmup: must be less than the 600 steps of all, got 600"],
+    ),
+    (
+        ["optimizers.1.learning_rate_schedule={kind='warmup_cosine', warmup=9, steps=9}"],
+        ["optimizers.1.learning_rate_schedule.warmup: must be less than the 9 steps of all, got 9"],
+    ),
+    (
+        ["optimizers.1.learning_rate_schedule={kind='step', factor=0.1, at=[5, 5]}"],
+        ["optimizers.1.learning_rate_schedule.at: must increase from each number to the next, got [5, 5]"],
+    ),
+    (
+        ["optimizers.1.learning_rate_schedule={kind='exponential', factor=0.5, step=2}"],
+        [
+            "optimizers.1.learning_rate_schedule.step: is no known key; did you mean 'steps'? "
+            "allowed: kind, factor, steps"
+        ],
+    ),
+    (
+        ["optimizers.1.learning_rate=[0.1, 0.2]"],
+        [
+            "optimizers.1.learning_rate: is a grid, of which validation data choose; "
+            "give data.validation_fraction, or one number"
+        ],
+    ),
+    (["optimizers.1.learning_rate=[]"], ["optimizers.1.learning_rate: must have 1 or more entries, got []"]),
+    (
+        ["data.validation_fraction=0.1", "optimizers.1.learning_rate=[0.1, 0]"],
+        ["optimizers.1.learning_rate.1: must be greater than 0, got 0"],
+    ),
+    (["optimizers.1.learning_rate=[1, 1.0]"], ["optimizers.1.learning_rate: must hold no number twice, got [1, 1.0]"]),
+    (["optimizers.1.outer={steps=0}"], ["optimizers.1.outer.steps: must be at least 1, got 0"]),
+    (["optimizers.1.clip=0"], ["optimizers.1.clip: must be greater than 0, got 0"]),
+    (["optimizers.1.weight_decay=-1"], ["optimizers.1.weight_decay: must be at least 0, got -1"]),
+    (
+        ["optimizers.0.restart={kind='perodic'}"],
+        [
+            "optimizers.0.restart.kind: must be a known kind, got 'perodic'; did you mean 'periodic'? "
+            "allowed: function, gradient, periodic, speed"
+        ],
+    ),
+    (
+        ["optimizers.1.lookahead=0.9", "optimizers.1.restart={kind='speed', min_age=0}"],
+        ["optimizers.1.restart.min_age: must be at least 1, got 0"],
+    ),
+    (
+        ["seed=4294967295", "seeds=2"],
+        ["seeds: must leave the last seed, seed + seeds - 1, less than 4294967296, got 2"],
+    ),
+    (
+        ["plane={kind='random', around='Adm'}"],
+        ["plane.around: is the name of no optimizer; did you mean 'Adam'? allowed: NAG, Adam"],
+    ),
+    (
+        ["plane={kind='points'}"],
+        ["plane.kind: goes through the ends of three paths, and there are 2; take another plane"],
+    ),
+    (
+        ["plane={kind='random', sead=1}"],
+        ["plane.sead: is no known key; did you mean 'seed'? allowed: kind, reach, around, seed"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("settings", "answers"), TOGETHER)
+def test_what_does_not_go_together_is_told_by_its_key(write, settings, answers):
+    found = mistakes(write(DATA.replace('[plane]\nkind = "pca"\n', "")), *settings)
+    assert [mistake.partition(": ")[2] for mistake in found] == answers
+
+
+GRID = "optimizers.1.learning_rate=[0.1, 0.2]"
+
+
+def test_a_grid_needs_what_chooses_of_it_and_a_place_on_the_map(write):
+    validated = "data.validation_fraction=0.1"
+    assert load(write(DATA), [GRID, validated]).optimizers[1].learning_rate == (0.1, 0.2)
+    run = load(write(DATA), [GRID, validated])
+    assert load(write(dump(run))) == run
+    (mistake,) = mistakes(write(DATA), GRID.replace("1", "0", 1), "family={condition_number=10}", validated)
+    assert mistake.endswith("is a grid, which has no one place on the map of [family]; give one number")
+
+
+def test_on_functions_nothing_is_random_and_nothing_chooses(write):
+    (mistake,) = mistakes(write(FUNCTIONS), "seeds=2")
+    assert mistake.endswith("must be 1 where a run has functions alone: nothing is random there, got 2")
+    (mistake,) = mistakes(write(FUNCTIONS), GRID)
+    assert mistake.endswith(
+        "optimizers.1.learning_rate: is a grid, of which validation data choose, and functions.1 has none; "
+        "give one number, or the function's own under its learning_rates"
+    )

@@ -47,7 +47,7 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Rates = Annotated[  # a learning rate, or a grid of them
     Annotated[Positive, Tag(FORMS[0])]
-    | Annotated[tuple[Positive, ...], Field(min_length=2, max_length=64), AfterValidator(_distinct), Tag(FORMS[1])],
+    | Annotated[tuple[Positive, ...], Field(min_length=1, max_length=64), AfterValidator(_distinct), Tag(FORMS[1])],
     Discriminator(_form),
 ]
 Counts = Annotated[tuple[Count, ...], Field(min_length=1, max_length=64), AfterValidator(_rising)]
