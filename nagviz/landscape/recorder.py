@@ -34,9 +34,8 @@ from nagviz.landscape.arrays import Group, Named, named
 from nagviz.landscape.parameters import Params, by_path
 from nagviz.landscape.storage import leaf_arrays
 
-_CHUNK = 1 << 22  # bytes of a chunk
-_SMALL = 1 << 16  # of each where there are many leaves, so that
-_HELD = 1 << 25  # all chunks that fill up together are no more than this
+_CHUNK = 1 << 22  # bytes of a chunk at most
+_HELD = 1 << 26  # bytes of all chunks that are filling: a file costs as much time as half a megabyte, so not too few
 _ROWS = 1 << 12  # in a chunk at most: what is not full is written whole
 _FLYING = 1 << 26  # bytes that are being written before an append waits for them
 LAST = "last"  # the first word of the arrays of the last parameters
@@ -75,6 +74,7 @@ class Recorder:
     view: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None  # what is kept of a row that is too big
     final: Params | None = None  # of which the last is kept whole
     flying: deque = field(default_factory=deque)  # (writes that are under way, their bytes)
+    torn: bool = False  # the last append or commit was interrupted
 
 
 def open_recorder(
@@ -85,7 +85,8 @@ def open_recorder(
     Args:
         file: a folder to be made.
         params: what a row is: arrays of the shapes and types of the parameters, or `jax.ShapeDtypeStruct`.
-        rows: how many are expected, if that is known; chunks are then no longer than the path.
+        rows: how many are expected, if that is known; chunks are then no longer than the path. (The last chunk of each
+            array takes its whole size on disk, however few rows are in it: up to 64 MB together.)
         resume: go on where a recording stands there, which must be of such rows; begin one where none does.
         **more: what each row holds beside, by name: trees (`lookahead=params`) or numbers (`loss=0.0`).
 
@@ -145,20 +146,29 @@ def _arrays(row: Mapping[str, Any], rows: int | None) -> dict[str, Named]:
         if name not in {key.split(".")[0] for key in arrays}:
             raise ValueError(f"{name} must hold at least one array, got {tree!r}")
     arrays["step"] = named(np.empty(0, np.int64), ("step",), long_name="step")
-    target = min(_CHUNK, max(_SMALL, _HELD // len(arrays)))
-    return {name: array._replace(chunk=_chunk(array.data, target, rows)) for name, array in arrays.items()}
+    # Of r rows of b bytes in a chunk, sum 1 / r files a row are fewest at a given sum r b where r b goes as sqrt(b).
+    roots = {name: math.sqrt(_row_bytes(array.data)) for name, array in arrays.items()}
+    part = _HELD / sum(roots.values())
+    return {
+        name: array._replace(chunk=_chunk(array.data, part * roots[name], rows or _ROWS))
+        for name, array in arrays.items()
+    }
 
 
-def _chunk(array: np.ndarray, target: int, rows: int | None) -> tuple[int, ...]:
-    """As many whole rows as make up the bytes; of a row that is bigger, about as many of its last numbers."""
-    inner = array.shape[1:]
-    lead = target // max(1, array.itemsize * math.prod(inner))
-    if lead:
-        return (min(lead, _ROWS, max(1, rows or _ROWS)), *(max(1, size) for size in inner))
-    left, chunk = target // array.itemsize, []
-    for size in reversed(inner):
-        parts = -(-size // left)
-        chunk.append(-(-size // parts))
+def _row_bytes(array: np.ndarray) -> int:
+    return array.itemsize * math.prod(array.shape[1:])
+
+
+def _chunk(array: np.ndarray, target: float, rows: int) -> tuple[int, ...]:
+    """As many whole rows as make up the bytes; of a row that is too big, about as many of its last numbers."""
+    inner, size = array.shape[1:], _row_bytes(array)
+    if size <= _CHUNK:
+        lead = int(min(target, _CHUNK) // max(1, size))
+        return (max(1, min(lead, rows, _ROWS)), *(max(1, length) for length in inner))
+    left, chunk = _CHUNK // array.itemsize, []
+    for length in reversed(inner):
+        parts = -(-length // left)
+        chunk.append(-(-length // parts))
         left = max(1, left // chunk[-1])
     return (1, *reversed(chunk))
 
@@ -246,7 +256,7 @@ def append_rows(recorder: Recorder, steps: Sequence[int], params: Params, **more
     seen = _recorded(recorder, steps)
     leaves = _leaves(recorder, recorder.view(row) if recorder.view else row, len(steps))
     held, count = list(recorder.rows.held), recorder.rows.count + len(steps) - seen
-    with _telling(_kept(recorder)):
+    with _writing(recorder):
         for i, leaf in enumerate([*leaves, steps]):
             held[i] = _fill(recorder, recorder.columns[i], held[i], leaf[seen:])
     if seen < len(steps):
@@ -333,7 +343,7 @@ def _land(recorder: Recorder, limit: int = -1) -> None:
 def commit_rows(recorder: Recorder) -> None:
     """Make all rows that were appended a part of the path: from here on they are not lost with the process.
 
-    Chunks that are not full are written as they are, and again with the next commit: up to 32 MB or one row, whichever
+    Chunks that are not full are written as they are, and again with the next commit: up to 64 MB or one row, whichever
     is more. So commit with every checkpoint, and not with every row.
 
     Raises:
@@ -345,7 +355,7 @@ def commit_rows(recorder: Recorder) -> None:
 
 def _commit(recorder: Recorder) -> None:
     count, _, held = recorder.rows
-    with _telling(_kept(recorder)):
+    with _writing(recorder):
         for column, chunk in zip(recorder.columns, held, strict=True):
             if part := count % len(chunk):
                 _send(recorder, column, count - part, np.concatenate([chunk[:part], np.zeros_like(chunk[part:])]))
@@ -376,16 +386,21 @@ def finish_recorder(recorder: Recorder, **facts: Any) -> None:
     """
     json.dumps(disk.plain(facts), allow_nan=False)
     _commit(recorder)
-    with _telling(_kept(recorder)):
+    with _writing(recorder):
         last = {} if recorder.final is None else disk.write_arrays(recorder.file, leaf_arrays(LAST, recorder.final))
         _tell(recorder, recorder.committed, facts, last)
 
 
-def _kept(recorder: Recorder) -> str:
-    return (
-        f"{recorder.file} cannot be written; its {recorder.committed} committed rows are as they were: "
-        "free space, or make the folder writable, and resume"
-    )
+@contextmanager
+def _writing(recorder: Recorder) -> Iterator[None]:
+    """What is written in here is whole before anything else is: of two writes of a chunk, either may come last."""
+    kept = f"its {recorder.committed} committed rows are as they were"
+    with _telling(f"{recorder.file} cannot be written; {kept}: free space, or make the folder writable, and resume"):
+        if recorder.torn:
+            _land(recorder)
+        recorder.torn = True
+        yield
+        recorder.torn = False
 
 
 @contextmanager
