@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -29,6 +29,8 @@ def splits_of(batches, weights) -> list[Split]:
         if weights is not None:
             raise ValueError("weights are those of batches; give batches, or leave weights out")
         return [Split("", [None], np.ones(1))]
+    if hasattr(batches, "shape") or not isinstance(batches, Iterable):
+        raise ValueError(f"batches must be a list of batches, or a dict of such lists, got {type(batches).__name__}")
     named = batches if isinstance(batches, Mapping) else {"": batches}
     if not named:
         raise ValueError("batches must hold at least one entry, got an empty dict")
@@ -44,6 +46,11 @@ def _split(name: str, batches: list[Any], weights) -> Split:
     for n, batch in enumerate(batches):
         if (form := _form(batch)) != first:
             raise ValueError(f"{where} must differ in their leading axes only: batch {n} is {form}, batch 0 {first}")
+    if weights is None and len(batches) > 1 and any(map(_is_unequal, batches)):
+        raise ValueError(
+            f"{where}: the leaves of a batch have leading axes of different lengths, which do not tell what it weighs; "
+            "give weights"
+        )
     weights = np.asarray([size_of(batch) for batch in batches] if weights is None else weights, np.float64)
     if weights.shape != (len(batches),) or not np.all(np.isfinite(weights) & (weights >= 0)) or not weights.sum() > 0:
         raise ValueError(f"weights must be {len(batches)} numbers, not negative, one for each batch, got {weights}")
@@ -54,6 +61,10 @@ def size_of(batch) -> int:
     """How many samples: the leading axis of the first leaf."""
     leaves = jax.tree.leaves(batch)
     return np.shape(leaves[0])[0] if leaves and np.ndim(leaves[0]) else 1
+
+
+def _is_unequal(batch) -> bool:
+    return len({np.shape(leaf)[0] for leaf in jax.tree.leaves(batch) if np.ndim(leaf)}) > 1
 
 
 def _form(batch) -> str:

@@ -174,7 +174,7 @@ def points_plane(start: Params, end: Params, third: Params | None = None) -> Pla
 
 
 def _one_point(origin: Params, point: Params, name: str) -> tuple[list, int]:
-    leaves, stacked = leaves_like(origin, point, name)
+    leaves, stacked = leaves_like(origin, point, name, "start")
     if stacked is not None:
         raise ValueError(f"{name} must be one point, got {stacked} stacked ones; pick one of them")
     return leaves, 1

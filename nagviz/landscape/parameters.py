@@ -70,8 +70,12 @@ def require_floating(name: str, tree: Params) -> None:
             )
 
 
-def leaves_like(origin: Params, params: Params, name: str = "params") -> tuple[list[Any], int | None]:
+def leaves_like(
+    origin: Params, params: Params, name: str = "params", model: str = "the plane's origin"
+) -> tuple[list[Any], int | None]:
     """The leaves of a point, or of stacked points, in the order of the origin's; nothing is read or copied.
+
+    What the two are called in an error are `name` and `model`.
 
     Returns:
         The leaves, and the number of points where they are stacked.
@@ -79,19 +83,19 @@ def leaves_like(origin: Params, params: Params, name: str = "params") -> tuple[l
     Raises:
         ValueError: the tree or a shape is not the origin's; the first path that differs is named.
     """
-    require_floating("origin", origin)
+    require_floating(model, origin)
     wanted, given = by_path(origin), by_path(params)
     for path in [*wanted, *given]:
         if path not in given:
-            raise ValueError(f"{name} must be a tree like the plane's origin; {name}{path} is missing")
+            raise ValueError(f"{name} must be a tree like {model}; {name}{path} is missing")
         if path not in wanted:
-            raise ValueError(f"{name} must be a tree like the plane's origin, which has no {name}{path}")
+            raise ValueError(f"{name} must be a tree like {model}, which has no {name}{path}")
     first = next(iter(wanted))
     lead = np.shape(given[first])[:1] if np.ndim(given[first]) > np.ndim(wanted[first]) else ()
     for path, leaf in wanted.items():
         if np.shape(given[path]) != (*lead, *np.shape(leaf)):
             raise ValueError(
-                f"{name}{path} must have the shape {np.shape(leaf)} of the plane's origin, or "
+                f"{name}{path} must have the shape {np.shape(leaf)} of {model}, or "
                 f"(points, *that) in every leaf alike, got {np.shape(given[path])}"
             )
     return [given[path] for path in wanted], (lead[0] if lead else None)

@@ -18,7 +18,7 @@ import numpy as np
 
 from nagviz.landscape.plane import Plane
 from nagviz.landscape.surface import Question, Surface, arrange, ask, tabulator
-from nagviz.landscape.sweep import Effort, Plan
+from nagviz.landscape.sweep import Effort, Plan, real_dtype
 from nagviz.landscape.tiles import (
     Tiles,
     find_tiles,
@@ -113,8 +113,9 @@ def evaluate(
 
     Raises:
         ValueError: a grid that is empty, not increasing or not finite, or that does not fit the plane; axes
-            unlike the origin; no batch, or batches that differ in more than their sizes; a loss that is no
-            scalar; a budget that one point exceeds; a store that is another slice's, or is damaged.
+            unlike the origin; statistics that are a function together with gradient; no batch, or batches
+            that differ in more than their sizes; a loss that is no scalar; a budget that one point exceeds; a
+            store that is another slice's, or is damaged.
 
     Example:
         >>> import jax.numpy as jnp, nagviz as nv
@@ -127,6 +128,8 @@ def evaluate(
     Source: Li et al. (2018); Garipov et al. (2018), section A.1, for statistics recomputed.
     """
     x, y = axis_of("x", x), None if y is None else axis_of("y", y)
+    for name, axis in {"x": x, "y": y}.items():
+        _require_distinct(name, axis)
     if len(plane.axes) != (1 if y is None else 2):
         raise ValueError(f"plane must have an axis for each of x and y, got {len(plane.axes)} axes")
     if quantity in (metrics or {}):
@@ -155,10 +158,25 @@ def evaluate(
 
 def axis_of(name: str, coordinates) -> np.ndarray:
     """Coordinates as float64, if they are strictly increasing and finite."""
-    axis = np.asarray(coordinates, np.float64)
+    given = np.asarray(coordinates)
+    if not any(jax.dtypes.issubdtype(given.dtype, kind) for kind in (np.integer, np.floating)):
+        raise ValueError(f"{name} must be a strictly increasing vector of real numbers, got {coordinates}")
+    axis = given.astype(np.float64)
     if axis.ndim != 1 or not axis.size or not np.all(np.isfinite(axis)) or np.any(np.diff(axis) <= 0):
         raise ValueError(f"{name} must be a strictly increasing vector of finite numbers, got {coordinates}")
     return axis
+
+
+def _require_distinct(name: str, axis: np.ndarray | None) -> None:
+    """Refuse neighbours that are one number in the dtype in which they are used."""
+    if axis is None:
+        return
+    used = axis.astype(real_dtype())
+    if (same := np.flatnonzero(np.diff(used) <= 0)).size:
+        a, b = axis[same[0] : same[0] + 2].tolist()
+        raise ValueError(
+            f"{name} must hold numbers that differ in {used.dtype}, got {a!r} and {b!r}; set jax_enable_x64"
+        )
 
 
 def _grid(x: np.ndarray, y: np.ndarray | None) -> np.ndarray:

@@ -146,8 +146,12 @@ def _flat(found: dict[str, Any]) -> dict[str, jax.Array]:
     """Scalars by name: a function's own name, or the keys of the dict that it returned."""
     flat = {}
     for name, value in found.items():
+        if isinstance(value, Mapping) and not value:
+            raise ValueError(f"{name} must return a scalar, or a dict of scalars, got an empty dict")
         flat.update(value if isinstance(value, Mapping) else {name: value})
     for name, value in flat.items():
+        if not isinstance(value, jax.Array | np.ndarray | np.generic | int | float | complex):
+            raise ValueError(f"{name} must return a scalar, or a dict of scalars, got {type(value).__name__}")
         if jnp.shape(value) != ():
             raise ValueError(f"{name} must return a scalar, got shape {jnp.shape(value)}")
     return {name: jnp.asarray(v, jnp.promote_types(jnp.result_type(v), jnp.float32)) for name, v in flat.items()}

@@ -49,7 +49,7 @@ def stack_snapshots(snapshots: Iterable[Params], steps: Sequence[int] | None = N
     if not kept:
         raise ValueError("snapshots must hold at least one tree of parameters, got none")
     for i, snapshot in enumerate(kept):
-        _, stacked = leaves_like(kept[0], snapshot, f"snapshots[{i}]")
+        _, stacked = leaves_like(kept[0], snapshot, f"snapshots[{i}]", "snapshots[0]")
         if stacked is not None:
             raise ValueError(f"snapshots[{i}] must have the shapes of snapshots[0], got one axis more")
     steps = np.arange(len(kept)) if steps is None else np.asarray(steps)

@@ -77,8 +77,14 @@ def test_every_row_is_reported():
         ([0.0, 0.0], Y, None, "x must be a strictly increasing"),
         (X, [1.0, 0.0], None, "y must be a strictly increasing"),
         (X, [0.0, np.nan], None, "y must be a strictly increasing"),
+        (["a", "b"], Y, None, "x must be a strictly increasing vector of real numbers"),
+        ([0, 1j], Y, None, "x must be a strictly increasing vector of real numbers"),
+        (X, [1.0, 1.0 + 1e-9], None, r"y must hold numbers that differ in float32, got 1\.0 and 1\.000000001"),
         (X, None, None, "plane must have an axis for each of x and y, got 2"),
         (X, Y, [], "batches must hold at least one batch"),
+        (X, Y, 5, "batches must be a list of batches, or a dict of such lists, got int"),
+        (X, Y, np.ones((4, 2)), "batches must be a list of batches, or a dict of such lists, got ndarray"),
+        (X, Y, [(np.ones(3), np.ones(2))] * 2, "leading axes of different lengths.*give weights"),
     ],
 )
 def test_bad_grids_are_refused_before_work_starts(x, y, batches, message):
@@ -87,6 +93,14 @@ def test_bad_grids_are_refused_before_work_starts(x, y, batches, message):
 
     with pytest.raises(ValueError, match=message):
         nv.evaluate(never, PLANE, x, y, batches=batches)
+
+
+@pytest.mark.parametrize(
+    ("value", "found"), [(None, "NoneType"), ({}, "an empty dict"), ({"a": {"b": 1.0}}, "dict"), ("low", "str")]
+)
+def test_a_loss_that_is_no_number_is_refused(value, found):
+    with pytest.raises(ValueError, match=f"must return a scalar, or a dict of scalars, got {found}"):
+        nv.evaluate(lambda p: value, PLANE, X, Y)
 
 
 def test_a_loss_that_is_no_scalar_is_refused():
