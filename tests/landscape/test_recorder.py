@@ -340,7 +340,7 @@ def test_a_kill_at_any_moment_loses_no_committed_row(file):
     rng, like, committed = np.random.default_rng(0), {"w": np.zeros(200, np.float32), "b": np.zeros(3)}, 0
     command = [sys.executable, "-W", "ignore", "-c", WALKER, file]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as walker:
-        for kill in range(15):
+        for kill in range(10):
             told = killed(walker, kill, rng.uniform(0, 0.15))
             assert told[0] == committed  # it went on where the last one was
             path, facts = nv.load_trajectory(file, like)
