@@ -33,17 +33,20 @@ def main(argv: Sequence[str] | None = None) -> int:
       The exit code: 0, 2 for what is refused, 74 when the output cannot be written, 130 when interrupted, 141 when
       nobody reads the output.
     """
-    output = _Output(sys.stdout)
-    with redirect_stdout(output), redirect_stderr(_Output(sys.stderr)):
+    output, errors = _Output(sys.stdout), _Output(sys.stderr)
+    with redirect_stdout(output), redirect_stderr(errors):
         code = _told(argv)
         output.flush()
-        if output.fault is None:
-            return code
-        _silence(output.stream)
         if isinstance(output.fault, BrokenPipeError):
-            return code or UNHEARD
-        reason = f"standard output: {output.fault.strerror}; what was to be printed is lost"
-        return _refused(f"{reason}, files are whole" if code == 0 else reason, code or UNWRITTEN)
+            code = code or UNHEARD
+        elif output.fault is not None:
+            reason = f"standard output: {output.fault.strerror}; what was to be printed is lost"
+            code = _refused(f"{reason}, files are whole" if code == 0 else reason, code or UNWRITTEN)
+        errors.flush()
+    for each in (output, errors):
+        if each.fault is not None:
+            _silence(each.stream)
+    return code
 
 
 class _Output:
