@@ -11,6 +11,7 @@ the place and moves what is finished there.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def save_checkpoint(folder: Path, step: int, state: Any) -> None:
         >>> folder = Path(tempfile.mkdtemp()) / "run.checkpoints"
         >>> state = optax.adam(0.1).init({"w": jnp.ones(2)})
         >>> save_checkpoint(folder, 10, state)
-        >>> [(step, type(load()[0]).__name__) for step, load in saved(folder, state)]
+        >>> [(step, type(load()[0]).__name__) for step, load in newest_first(folder, state)]
         [(10, 'ScaleByAdamState')]
     """
     from orbax.checkpoint import PyTreeCheckpointer  # takes a second to load
@@ -55,8 +56,8 @@ def save_checkpoint(folder: Path, step: int, state: Any) -> None:
         shutil.rmtree(folder / str(old))
 
 
-def saved(folder: Path, like: Any):
-    """The checkpoints of a folder, the newest first.
+def newest_first(folder: Path, like: Any) -> Iterator[tuple[int, Callable[[], Any]]]:
+    """The checkpoints of a folder.
 
     Args:
         folder: of checkpoints; there need not be one.

@@ -24,7 +24,7 @@ import numpy as np
 import optax
 
 from nagviz import landscape
-from nagviz.experiment.checkpoints import save_checkpoint, saved
+from nagviz.experiment.checkpoints import newest_first, save_checkpoint
 from nagviz.experiment.report import Refusal
 from nagviz.experiment.training import Batches, Chunk, begun, begun_together, train, train_together
 from nagviz.landscape import append_rows, commit_rows, finish_recorder, open_recorder
@@ -193,7 +193,7 @@ def _open(course: Course, trials: Sequence[Trial]) -> dict[int, Recorder]:
 def _newest(folder: Path, group: _Group, recorders: dict[int, Recorder], snapshots: np.ndarray):
     """The newest checkpoint that can be read and whose rows are all there, and the seconds that led to it."""
     like = group.begun(), np.float64(0)
-    for step, load in saved(folder, like):
+    for step, load in newest_first(folder, like):
         needed = max(snapshots[snapshots <= step], default=0)
         if all(len(r.known) and r.known[-1] >= needed for r in recorders.values()):
             try:

@@ -229,7 +229,7 @@ def test_a_checkpoint_is_the_same_tree_bit_for_bit_and_the_newest_two_are_kept(t
     saved = state()
     for step in (5, 10, 200):
         checkpoints.save_checkpoint(tmp_path / "kept", step, saved)
-    kept = dict(checkpoints.saved(tmp_path / "kept", saved))
+    kept = dict(checkpoints.newest_first(tmp_path / "kept", saved))
     assert list(kept) == [200, 10]
     loaded = kept[200]()
     assert jax.tree.structure(loaded) == jax.tree.structure(saved)
@@ -242,7 +242,7 @@ def test_a_checkpoint_is_the_same_tree_bit_for_bit_and_the_newest_two_are_kept(t
 def test_a_checkpoint_of_another_state_is_refused(tmp_path):
     checkpoints.save_checkpoint(tmp_path / "kept", 1, {"w": jnp.ones(2)})
     for other in ({"w": jnp.ones(3)}, {"w": jnp.ones(2, jnp.int32)}, {"w": jnp.ones(2), "v": jnp.ones(2)}):
-        ((_, load),) = checkpoints.saved(tmp_path / "kept", other)
+        ((_, load),) = checkpoints.newest_first(tmp_path / "kept", other)
         with pytest.raises(ValueError, match="another state"):
             load()
 
