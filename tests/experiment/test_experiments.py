@@ -1,6 +1,12 @@
 """The experiments that ship answer their question, in reduced form."""
 
 import csv
+import gzip
+import io
+import pickle
+import struct
+import tarfile
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -113,3 +119,111 @@ def test_a_method_that_has_no_place_on_the_map_is_refused_before_the_race(tmp_pa
     assert main(["run", str(config), "--out", str(tmp_path / "odd")]) == 2
     assert "optimizers.0: rate must be from" in capsys.readouterr().err
     assert not (tmp_path / "odd").exists()
+
+
+# Experiments on data: those that do not come with the packages are written here, small, in their original formats.
+
+
+def noise(shape):
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def written_subset(folder):
+    rows = np.column_stack([noise((200, 784)), np.arange(200) % 10])
+    path = folder / "mnist_5k.csv.gz"
+    path.write_bytes(gzip.compress("\n".join(",".join(map(str, row)) for row in rows.tolist()).encode()))
+    return path
+
+
+def written_fashion(folder):
+    for stem, count in (("train", 200), ("t10k", 50)):
+        for name, array in (("images-idx3", noise((count, 28, 28))), ("labels-idx1", noise(count) % 10)):
+            header = bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape)
+            (folder / f"{stem}-{name}-ubyte.gz").write_bytes(gzip.compress(header + array.tobytes()))
+    return folder
+
+
+def written_cifar(folder):
+    path = folder / "cifar-10-python.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
+            content = pickle.dumps({b"data": noise((20, 3072)), b"labels": list(range(10)) * 2}, protocol=2)
+            member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def small(folder, experiment, written, *settings):
+    folder.mkdir()
+    given = () if written is None else (f"data.path='{written(folder)}'",)
+    return results(folder / "run", experiment, "steps=4", "every=2", "slice.grid=3", *given, *settings)
+
+
+def test_article_chooses_each_rate_and_measures_accuracy_on_a_test_set(tmp_path):
+    rows = small(tmp_path / "a", "article", written_subset)
+    assert [row["optimizer"] for row in rows] == ["NAG", "Adam", "Adagrad"]
+    for row in rows:
+        assert 0 <= float(row["test accuracy"]) <= 1
+        assert row["test accuracy \u00b1"]
+    graded = (tmp_path / "a" / "run" / "grid.csv").read_text().splitlines()
+    assert len(graded) == 1 + 3 * 4
+    assert sum(",yes," in line for line in graded) == 3
+
+
+def test_autoencoder_ships_the_whole_table():
+    tables = load(EXPERIMENTS / "autoencoder.toml").optimizers
+    cells = [(table.kind, table.schedule.maximum) for table in tables]
+    assert cells == list(product(("nag", "heavy_ball"), (0, 0.9, 0.99, 0.995, 0.999)))
+    assert {table.learning_rate for table in tables} == {(0.2, 0.1, 0.05, 0.02, 0.01, 0.005)}
+
+
+def test_autoencoder_tabulates_what_the_results_say(tmp_path, capsys):
+    cells = list(product(("nag", "heavy_ball"), (0.0, 0.999)))
+    tables = ", ".join(
+        f"{{kind='{kind}', name='{kind} {most}', learning_rate=[0.2, 0.1], "
+        f"schedule={{kind='sutskever', maximum={most}, period=2, final_steps=1}}}}"
+        for kind, most in cells
+    )
+    rows = small(tmp_path / "a", "autoencoder", None, f"optimizers=[{tables}]", "seeds=2")
+    errors = {cell: row["test error"] for cell, row in zip(cells, rows, strict=True)}
+    with (tmp_path / "a" / "run" / "table.csv").open(newline="") as file:
+        found = {row["kind"]: row for row in csv.DictReader(file)}
+    assert list(found["nag"]) == ["kind", "0", "0 \u00b1", "0.999", "0.999 \u00b1"]
+    assert {(kind, most): found[kind][f"{most:g}"] for kind, most in cells} == errors
+    # At momentum 0 both are gradient descent.
+    np.testing.assert_allclose(float(errors["nag", 0.0]), float(errors["heavy_ball", 0.0]), rtol=1e-5)
+    assert errors["nag", 0.999] != errors["heavy_ball", 0.999]
+    assert "test error, by kind and schedule.maximum" in capsys.readouterr().out
+
+
+def test_fashion_cnn_measures_every_optimizer_and_is_cut_by_both_planes(tmp_path):
+    rows = small(
+        tmp_path / "a",
+        "fashion_cnn",
+        written_fashion,
+        "training.batch_size=16",
+        "model.channels=[2]",
+        "slice.samples=64",
+    )
+    assert [row["optimizer"] for row in rows] == ["NAG", "heavy ball", "SGD", "Adam", "Muon", "schedule-free"]
+    assert all(0 <= float(row["test accuracy"]) <= 1 for row in rows)
+    folder = tmp_path / "a" / "run"
+    assert main(["slice", str(folder), "--plane", "random", "--grid", "3"]) == 0
+    for name in ("landscape.png", "slice-0-random-3.png"):
+        assert (folder / name).stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("skip", ["true", "false"])
+def test_cifar_resnet_goes_from_the_original_archive_to_its_landscape(tmp_path, skip):
+    sizes = ("model.depth=8", "model.width=2", "training.batch_size=20", "slice.samples=40")
+    (row,) = small(tmp_path / "a", "cifar_resnet", written_cifar, *sizes, f"model.skip={skip}")
+    assert np.isfinite(float(row["train loss"]))
+    assert (tmp_path / "a" / "run" / "landscape.png").stat().st_size > 10_000
+
+
+def test_chars_trains_the_transformer_by_all_three(tmp_path):
+    sizes = ("model.width=8", "model.heads=2", "model.layers=1", "data.length=8", "data.limit=400", "slice.samples=64")
+    rows = small(tmp_path / "a", "chars", None, *sizes)
+    assert [row["optimizer"] for row in rows] == ["Adam", "look-ahead over Adam", "schedule-free"]
+    assert len({row["train loss"] for row in rows}) == 3
