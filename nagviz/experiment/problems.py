@@ -134,6 +134,9 @@ def own_code(config: Config) -> dict[str, str | None]:
     return {f"{key}.function": getattr(getattr(config, key), "function", None) for key in ("model", "loss")}
 
 
+_WATCHED = 256  # samples that tell at every snapshot whether the loss is finite; it is trained by, and measured on, all
+
+
 def _rivals(config: Config, steps: int, learning_rates: dict[str, float], surface: Landscape | None = None):
     """The optimizers, with what the problem knows; a rate of its own goes before theirs, and theirs before 1/L."""
     known = Known(surface.condition_number if surface else None, steps)
@@ -161,16 +164,19 @@ def _on_data(config: DataRun) -> Problem:
     task_loss = make_loss(config.loss, task, model, dataset.train)
     parts = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     parts = jax.device_put({name: part for name, part in parts.items() if part is not None})
-    few = jax.tree.map(lambda leaf: leaf[:AT_ONCE], parts["train"])
-    predict = predictor(model, few.inputs)
+    predict = predictor(model, parts["train"].inputs[:AT_ONCE])
     mean_loss = mean_over(predict, task_loss)
     measures = {f"{name} loss": Measure(mean_loss, part) for name, part in parts.items() if name != "test"}
     shown = config.slice.samples or len(inputs)
     some = jax.tree.map(lambda leaf: leaf[:shown], parts["train"])
+
+    def loss(params, batch):
+        return task_loss(model.apply(params, batch.inputs), batch.targets)
+
     return Problem(
         name=config.data.kind,
         starts=tuple(model.params for model in models),
-        loss=lambda params, batch: task_loss(model.apply(params, batch.inputs), batch.targets),
+        loss=loss,
         batches=Batches(parts["train"], config.training.batch_size, config.seed),
         snapshots=_snapshots(config, config.steps),
         rivals=_rivals(config, config.steps, {}),
@@ -178,7 +184,7 @@ def _on_data(config: DataRun) -> Problem:
         quantity=f"train {config.loss.function if config.loss else QUANTITIES[task]}, {shown:,} samples",
         sliced=Measure(mean_loss, some) if shown < len(inputs) else measures["train loss"],
         seeds=seeds,
-        watch=Measure(mean_loss, few),
+        watch=Measure(loss, jax.tree.map(lambda leaf: leaf[:_WATCHED], parts["train"])),
         judged=lambda params, batch: task_loss(predict(params)(batch.inputs), batch.targets),
         normalised=model.statistics is not None,
         validated="validation loss" if dataset.validation is not None else None,
