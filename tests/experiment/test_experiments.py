@@ -185,7 +185,9 @@ def test_autoencoder_tabulates_what_the_results_say(tmp_path, capsys):
         f"schedule={{kind='sutskever', maximum={most}, period=2, final_steps=1}}}}"
         for kind, most in cells
     )
-    rows = small(tmp_path / "a", "autoencoder", None, f"optimizers=[{tables}]", "seeds=2")
+    rows = small(
+        tmp_path / "a", "autoencoder", None, f"optimizers=[{tables}]", "seeds=2", "model.hidden=[8]", "model.code=2"
+    )
     errors = {cell: row["test error"] for cell, row in zip(cells, rows, strict=True)}
     with (tmp_path / "a" / "run" / "table.csv").open(newline="") as file:
         found = {row["kind"]: row for row in csv.DictReader(file)}
@@ -216,7 +218,7 @@ def test_fashion_cnn_measures_every_optimizer_and_is_cut_by_both_planes(tmp_path
 
 @pytest.mark.parametrize("skip", ["true", "false"])
 def test_cifar_resnet_goes_from_the_original_archive_to_its_landscape(tmp_path, skip):
-    sizes = ("model.depth=8", "model.width=2", "training.batch_size=20", "slice.samples=40")
+    sizes = ("model.depth=8", "model.width=1", "training.batch_size=5", "slice.samples=40")
     (row,) = small(tmp_path / "a", "cifar_resnet", written_cifar, *sizes, f"model.skip={skip}")
     assert np.isfinite(float(row["train loss"]))
     assert (tmp_path / "a" / "run" / "landscape.png").stat().st_size > 10_000
