@@ -21,6 +21,7 @@ records; this room knows no model and no optimizer.
 >>> figure.savefig(io.BytesIO(), format="pdf")
 """
 
+from nagviz.figures.anatomy import Anatomy, DrawnStep, Rival, draw_step, step
 from nagviz.figures.contour import Contours, draw_bar, draw_contours, draw_values
 from nagviz.figures.key import draw_key
 from nagviz.figures.levels import loss_levels, round_ticks
@@ -34,10 +35,13 @@ __all__ = [
     "COLUMN",
     "LANDSCAPE",
     "PAGE",
+    "Anatomy",
     "Contours",
     "DrawnPath",
+    "DrawnStep",
     "Figure",
     "Look",
+    "Rival",
     "context",
     "curves",
     "draw_bar",
@@ -48,6 +52,7 @@ __all__ = [
     "draw_key",
     "draw_method",
     "draw_path",
+    "draw_step",
     "draw_values",
     "family",
     "landscape",
@@ -55,4 +60,5 @@ __all__ = [
     "looks",
     "loss_levels",
     "round_ticks",
+    "step",
 ]

@@ -31,6 +31,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import NullLocator
 
 from nagviz.figures import style
+from nagviz.figures.labels import frame
 from nagviz.figures.levels import loss_levels, round_ticks, tick_text
 
 TICKS = 6  # how many lines say their value, and the colour bar the same ones
@@ -121,7 +122,7 @@ def draw_values(ax: Axes, contours: Contours, *, count: int = TICKS, avoid: np.n
     """
     if contours.lines is None:
         return []
-    corner, scale, sides = _frame(ax)
+    corner, scale, sides = frame(ax)
     taken = [] if avoid is None else [_sample((np.asarray(avoid) - corner) / scale)]
     texts = []
     chosen = round_ticks(contours.levels, count)
@@ -144,12 +145,6 @@ class Spot(NamedTuple):
     room: float  # points to the nearest path, edge or value
     place: np.ndarray  # points from the corner of the frame
     along: np.ndarray  # unit vector of the line
-
-
-def _frame(ax: Axes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of a frame in points: its corner, data per point, and its sides."""
-    sides = ax.bbox.size * 72 / ax.figure.dpi
-    return ax.viewLim.min, ax.viewLim.size / sides, sides
 
 
 def _sample(points: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure as PlainFigure
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
+from matplotlib.patheffects import Normal, Stroke
 from matplotlib.text import Text
 from matplotlib.textpath import text_to_path
 
@@ -53,6 +54,9 @@ START = 5.2
 STAR = 8.5
 ENDS = 200  # the ends of paths are drawn above all paths, whose orders stay under this
 ARROW = 9.0
+HEAD = 5.5  # points: length of the head of an arrow that is a step
+SPOT = 4.4
+TEXT_HALO = 2.2
 BAR = (1.025, 0.0, 0.035, 1.0)  # the colour bar, in units of its axes
 
 # Okabe and Ito (2008), told apart by colour-blind eyes. Yellow is left out: it vanishes on paper.
@@ -220,6 +224,8 @@ def _other(index: int) -> Look:
     return Look(color, marker, DASHES[index % len(DASHES)], PATH_WIDTH, 10 + 0.01 * index)
 
 
+VELOCITY = Look(INK, "o", (0, None), 1.4, 60)  # what a method has from its last step
+STEP_WIDTH = 2.0  # of the arrow that a figure is about
 NEUTRAL = Look(MUTED, "o", (0, None), PATH_WIDTH, 0)  # for the key: what is said of every path
 HATCHED = {"facecolor": "#F6E4E4", "edgecolor": NOT_FINITE, "hatch": "//////", "linewidth": 0.0}
 NOTE = {"color": MUTED, "fontsize": SMALL, "linespacing": 1.2}
@@ -268,6 +274,11 @@ def start(look: Look) -> dict[str, Any]:
     return {"marker": "o", "ms": START, "mfc": PAPER, "mec": look.color, "mew": 1.1}
 
 
+def spot(look: Look) -> dict[str, Any]:
+    """The filled mark of a single point."""
+    return {"marker": look.marker, "ms": SPOT, "mfc": look.color, "mec": PAPER, "mew": 0.6}
+
+
 def star(look: Look) -> dict[str, Any]:
     """The filled star where a path ends."""
     return {"marker": "*", "ms": STAR, "mfc": look.color, "mec": PAPER, "mew": 0.6}
@@ -292,6 +303,20 @@ def arrow(look: Look) -> dict[str, Any]:
         "lw": 0,
         "shrinkA": 0,
         "shrinkB": 0,
+    }
+
+
+def tip(look: Look) -> dict[str, Any]:
+    """The head of an arrow that stands for a step, as a `FancyArrowPatch` from its neck to its tip."""
+    return {
+        "arrowstyle": f"-|>,head_length={HEAD / 10},head_width={(0.9 * look.width + 1.0) / 10}",
+        "mutation_scale": 10,
+        "color": look.color,
+        "lw": 0,
+        "shrinkA": 0,
+        "shrinkB": 0,
+        "zorder": look.order + 0.001,
+        "path_effects": [Stroke(linewidth=2 * HALO, foreground=PAPER), Normal()],
     }
 
 

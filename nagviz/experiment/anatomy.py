@@ -1,0 +1,223 @@
+"""The anatomy of one step of a look-ahead method, from the state before it.
+
+With y_t the parameters and s_t = y_t - x_t, the base optimizer's step d_t is taken at y_t, and
+
+    x_{t+1} = y_t + alpha d_t,    s_{t+1} = mu s_t + (mu alpha + gamma) d_t,    y_{t+1} = x_{t+1} + s_{t+1}
+
+all of which lies in the plane through y_t along s_t and d_t. Neither d_t nor a coefficient has to be known: s_{t+1}
+is read out of the state, and what is left of the updates is alpha d_t. The same call from standstill (s_t = 0) tells
+the step of a heavy ball, whose alpha is 0; taken at x_t, it tells what methods do that do not look ahead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from nagviz import landscape, optim
+from nagviz.figures import Anatomy, Rival
+
+GRID = 81  # points on each side of the slice
+MARGIN = 0.24  # around the points, as a share of their extent
+SQUARISH = 0.7  # the least ratio of the window's sides
+REACH = 1.0  # how far rivals may widen the window, in extents of the step itself
+ROUNDING = 1e-3  # of a length, beyond which a difference is more than float32's rounding
+
+GRADIENT = ("heavy ball", "gradient descent")  # the rivals of a method on plain gradients
+OTHER = ("step taken at x", "no velocity")  # and of one on another optimizer's steps
+
+
+class Moved(NamedTuple):
+    """What one call of the optimizer does, as displacements."""
+
+    gradient: Any  # at the point y that it was called at
+    step: Any  # from y to the next iterate: alpha d
+    velocity: Any  # from there to the next y
+
+
+def dissect(
+    loss: Callable[..., jax.Array],
+    optimizer: optax.GradientTransformation,
+    state: optax.OptState,
+    params: Any,
+    *,
+    batch: Any = None,
+    batches: Any = None,
+    step: int | None = None,
+    grid: int = GRID,
+    **options: Any,
+) -> Anatomy:
+    """What a look-ahead method does in its next step, on the loss in the plane of that step.
+
+    The plane has its origin at y_t; its first axis is the velocity s_t, its second one is of the same length, at right
+    angles to it and on the far side of the step: the picture is true to scale, and the step points down.
+
+    Args:
+        loss: `loss(params)`, or `loss(params, batch)` with a batch.
+        optimizer: any that ends in `nesterov_lookahead`.
+        state: its state before the step.
+        params: y_t, likewise.
+        batch: the one that the step is taken on.
+        batches: those that the loss in the plane is a mean over; `batch` alone by default.
+        step: t, for the title.
+        grid: points on each side.
+        options: further ones of `nagviz.evaluate`, such as `quantity` and `effort`.
+
+    Returns:
+        A record that `nagviz.figures.step` draws.
+
+    Raises:
+        ValueError: the state holds no look-ahead, or an outer one; the velocity is zero, as it is before the first
+            step and after a restart; the optimizer does not move here, or a restart rule takes the step back; the
+            step goes along the velocity, so that there is no plane.
+
+    Example:
+        >>> import jax, jax.numpy as jnp, optax, nagviz as nv
+        >>> from nagviz.experiment.anatomy import dissect
+        >>> loss = lambda w: (w[0] ** 2 + 10 * w[1] ** 2) / 2
+        >>> optimizer, params = nv.nag(0.05, momentum=0.8), jnp.array([4.0, 1.0])
+        >>> updates, state = optimizer.update(jax.grad(loss)(params), optimizer.init(params))
+        >>> seen = dissect(loss, optimizer, state, optax.apply_updates(params, updates), grid=5)
+        >>> print(seen.iterate.round(3), seen.next_iterate.round(3), seen.cut.values.shape)
+        [-1.  0.] [ 0.351 -0.225] (5, 5)
+    """
+    batches = [batch] if batches is None and batch is not None else batches
+    move = jax.jit(partial(_move, loss, optax.with_extra_args_support(optimizer)))
+    back, at_rest = _back(state, params), _at_rest(state)
+    moved = move(state, params, batch)
+    own = _own_step(moved, move(at_rest, params, batch))
+    plain = _is_along(own, moved.gradient)
+    there = move(at_rest, _sum(params, back), batch).step
+    rivals = dict(zip(GRADIENT if plain else OTHER, (there, _sum(back, there)), strict=True))
+    ends = {"x": back, "next x": moved.step, "next y": _sum(moved.step, moved.velocity)}
+    ends |= rivals if _length(moved.step) else {}  # a heavy ball has itself for a rival
+    plane, length = _plane(params, back, own)
+    seen = _projected(plane, ends)
+    cut = landscape.evaluate(loss, plane, *_window(seen, grid), batches=batches, **options)
+    points = {name: at.coordinates for name, at in seen.items()}
+    starts = (np.zeros(2), points["x"])
+    hidden = {name: float(seen[name].residual) / (_length(there) or 1.0) for name in rivals if name in seen}
+    return Anatomy(
+        cut,
+        iterate=points["x"],
+        lookahead=np.zeros(2),
+        next_iterate=points["next x"],
+        next_lookahead=points["next y"],
+        rivals={name: Rival(start, points[name], hidden[name]) for start, name in zip(starts, hidden, strict=False)},
+        step=step,
+        gradient=plain,
+        residual=max(float(seen[name].residual) for name in ("x", "next x", "next y")) / length,
+        losses=_losses(loss, params, ends, batches),
+    )
+
+
+def _move(loss, optimizer, state, params, batch) -> Moved:
+    value, gradient = jax.value_and_grad(lambda p: loss(p) if batch is None else loss(p, batch))(params)
+    updates, state = optimizer.update(gradient, state, params, value=value)
+    velocity = optim.velocity(state, params)
+    return Moved(gradient, jax.tree.map(jnp.subtract, updates, velocity), velocity)
+
+
+def _sum(one, two):
+    return jax.tree.map(jnp.add, one, two)
+
+
+def _length(tree) -> float:
+    return float(optax.tree.norm(tree))
+
+
+def _is_lookahead(node) -> bool:
+    return isinstance(node, optim.LookaheadState)
+
+
+def _at_rest(state):
+    """The state as it is, but without velocity."""
+
+    def rest(node):
+        return node._replace(displacement=optax.tree.zeros_like(node.displacement)) if _is_lookahead(node) else node
+
+    return jax.tree.map(rest, state, is_leaf=_is_lookahead)
+
+
+def _back(state, params):
+    """From y_t to x_t."""
+
+    def is_outer(node):
+        return isinstance(node, optim.OuterState)
+
+    if any(map(is_outer, jax.tree.leaves(state, is_leaf=is_outer))):
+        raise ValueError("state is of an outer look-ahead, whose step is many steps long: dissect a plain look-ahead's")
+    velocity = optim.velocity(state, params)
+    if not _length(velocity):
+        raise ValueError(
+            "state has a velocity of zero, as before the first step and after a restart: x_t and y_t are one point, "
+            "and there is no look-ahead to draw; take another step"
+        )
+    return jax.tree.map(jnp.negative, velocity)
+
+
+def _own_step(moved: Moved, standing: Moved):
+    """The step without what the velocity adds: alpha d, or gamma d where alpha is 0."""
+    own = standing.step if _length(standing.step) else standing.velocity
+    if not _length(own):
+        raise ValueError("state and batch lead to no step: the gradient is zero, or the optimizer waits for more")
+    taken = _length(jax.tree.map(jnp.subtract, moved.step, standing.step))
+    if taken > ROUNDING * _length(own):
+        raise ValueError("state is one in which a restart rule takes the step back; take another step")
+    return own
+
+
+def _is_along(step, gradient) -> bool:
+    """Whether a step is a multiple of minus the gradient."""
+    cosine = float(optax.tree.vdot(step, gradient)) / (_length(step) * _length(gradient) or 1.0)
+    return cosine < ROUNDING**2 - 1
+
+
+def _plane(params, back, own) -> tuple[landscape.Plane, float]:
+    """Through y_t along the velocity, with axes at right angles and of one length."""
+    velocity = jax.tree.map(jnp.negative, back)
+    (aa, ab), (_, bb) = landscape.gram(landscape.step_plane(params, velocity, own))
+    share, scale = ab / aa, np.sqrt(aa / (bb - ab**2 / aa))
+    across = jax.tree.map(lambda s, d: (scale * (share * s - d)).astype(s.dtype), velocity, own)
+    length = float(np.sqrt(aa))
+    labels = f"along the velocity, in units of its length |s| = {length:.3g}", "across it"
+    return landscape.Plane(params, (velocity, across), labels), length
+
+
+def _projected(plane: landscape.Plane, ends) -> dict[str, landscape.Projection]:
+    """Displacements from the origin in the plane: as such, since added to it they would be rounded."""
+    flat = landscape.Plane(jax.tree.map(jnp.zeros_like, plane.origin), plane.axes)
+    return {name: landscape.project(flat, end) for name, end in ends.items()}
+
+
+def _window(seen: dict[str, landscape.Projection], grid: int) -> list[np.ndarray]:
+    """Coordinates that hold the step with a margin, and the rivals where they are not far off."""
+    step = np.array([np.zeros(2), *(seen[name].coordinates for name in ("x", "next x"))])
+    every = np.array([np.zeros(2), *(at.coordinates for at in seen.values())])
+    low, high = step.min(0), step.max(0)
+    reach = REACH * (high - low).max()
+    low, high = np.maximum(every.min(0), low - reach), np.minimum(every.max(0), high + reach)
+    halves = (high - low) / 2 + MARGIN * (high - low).max()
+    halves = np.maximum(halves, SQUARISH * halves.max())
+    middle = (low + high) / 2
+    return [np.linspace(*ends, grid) for ends in zip(middle - halves, middle + halves, strict=True)]
+
+
+def _losses(loss, params, ends, batches) -> dict[str, float]:
+    """The loss at the ends themselves."""
+    of = jax.jit(loss)
+    batches = None if batches is None else list(batches)
+
+    def mean(point):
+        if batches is None:
+            return float(of(point))
+        sizes = [len(jax.tree.leaves(batch)[0]) for batch in batches]
+        return float(np.average([of(point, batch) for batch in batches], weights=sizes))
+
+    return {name: mean(_sum(params, end)) for name, end in ends.items()} | {"y": mean(params)}

@@ -1,0 +1,170 @@
+"""Labels on a crowded page: each near its point or arrow, off every line, and none on another.
+
+Places are in points on the page. Each label has some that it may take, each at a cost; what lies under a label and
+what sticks out of the frame costs more, and labels move in turn until none gains by it.
+
+>>> spots = around(np.array([50.0, 50.0]), np.array([20.0, 8.0]))
+>>> place([spots], np.array([[20.0, 8.0]]), np.empty((0, 2)), np.array([100.0, 100.0]))
+array([[64.5, 50. ]])
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
+
+from nagviz.figures import style
+
+GAPS = (4.5, 7.0, 11.0)  # points between a point and its label
+DIRECTIONS = 24
+SHARES = (0.5, 0.4, 0.6, 0.3, 0.7)  # of an arrow's length, where its label may stand
+PAD = 1.2  # points that stay free around a label
+FAR = 0.5  # cost of each point of distance beyond the nearest place
+UNDER, CLASH, OUTSIDE = 6.0, 80.0, 1e4  # costs of a thing under a label, of another label, of leaving the frame
+SAMPLE = 2.0  # points between those of a line that count as things
+ROUNDS = 8
+ASCENT, DESCENT = 0.74, 0.2  # of a line of text, in units of its size
+
+
+class Frame(NamedTuple):
+    """Axes in points on the page."""
+
+    corner: np.ndarray  # (2,) data at the lower left
+    scale: np.ndarray  # (2,) data per point
+    sides: np.ndarray  # (2,) points
+
+    def points(self, data: np.ndarray) -> np.ndarray:
+        """Points on the page of data, (..., 2)."""
+        return (np.asarray(data, np.float64) - self.corner) / self.scale
+
+    def data(self, points: np.ndarray) -> np.ndarray:
+        """The inverse of `points`."""
+        return points * self.scale + self.corner
+
+
+class Label(NamedTuple):
+    """A text that belongs to a point, or to an arrow."""
+
+    text: str  # mathematics between dollars
+    color: str
+    at: np.ndarray  # data: (2,) a point, or (2, 2) the tail and the head of an arrow
+
+
+class Spots(NamedTuple):
+    """Places that a label may take."""
+
+    centres: np.ndarray  # (places, 2)
+    costs: np.ndarray  # (places,)
+
+
+def frame(ax: Axes) -> Frame:
+    """The frame of axes whose limits and place on the page are settled."""
+    sides = ax.bbox.size * 72 / ax.figure.dpi
+    return Frame(ax.viewLim.min, ax.viewLim.size / sides, sides)
+
+
+def draw_labels(ax: Axes, labels: Sequence[Label], taken: np.ndarray, size: float = style.SMALL) -> list[Text]:
+    """Write labels where they are read best.
+
+    Args:
+        ax: the axes, with limits and place settled.
+        labels: what to write.
+        taken: (n, 2) data that no label should cover, such as `sampled` lines.
+        size: of the font, in points.
+    """
+    on = frame(ax)
+    sizes = np.array([_size(label.text, size) for label in labels])
+    spots = [_spots(on.points(label.at), box) for label, box in zip(labels, sizes, strict=True)]
+    lows = on.data(place(spots, sizes, on.points(taken), on.sides) - sizes / 2 + [0.0, DESCENT * size])
+    return [_write(ax, low, label, size) for low, label in zip(lows, labels, strict=True)]
+
+
+def sampled(ax: Axes, tail: np.ndarray, head: np.ndarray) -> np.ndarray:
+    """Data along a straight line, near enough for no label to fit in between."""
+    length = float(np.linalg.norm(frame(ax).points(head) - frame(ax).points(tail)))
+    return np.linspace(tail, head, 2 + int(min(length, 1e4) / SAMPLE))
+
+
+def _size(text: str, size: float) -> tuple[float, float]:
+    return style.text_width(text, size, math="$" in text), (ASCENT + DESCENT) * size
+
+
+def _write(ax: Axes, low: np.ndarray, label: Label, size: float) -> Text:
+    return ax.text(
+        *low,
+        label.text,
+        color=label.color,
+        fontsize=size,
+        ha="left",
+        va="baseline",
+        zorder=2 * style.ENDS,
+        path_effects=[withStroke(linewidth=style.TEXT_HALO, foreground=style.PAPER)],
+    )
+
+
+def _spots(at: np.ndarray, size: np.ndarray) -> Spots:
+    return around(at, size) if at.ndim == 1 else along(*at, size)
+
+
+def around(point: np.ndarray, size: np.ndarray) -> Spots:
+    """Places around a point, the box always a gap away from it; right of it first.
+
+    Args:
+        point: (2,).
+        size: (2,) width and height of the label.
+    """
+    angles = 2 * np.pi * np.arange(DIRECTIONS) / DIRECTIONS
+    way = np.stack([np.cos(angles), np.sin(angles)], axis=-1).round(12)
+    centres = [point + _clear(way, size, gap) for gap in GAPS]
+    costs = [FAR * (gap - GAPS[0]) + 0.01 * np.arange(DIRECTIONS) for gap in GAPS]
+    return Spots(np.concatenate(centres), np.concatenate(costs))
+
+
+def along(tail: np.ndarray, head: np.ndarray, size: np.ndarray) -> Spots:
+    """Places beside an arrow, on both sides of it, at its middle first.
+
+    Args:
+        tail: (2,).
+        head: (2,).
+        size: (2,) width and height of the label.
+    """
+    run = (head - tail) / (np.linalg.norm(head - tail) or 1.0)
+    sides = np.array([[-run[1], run[0]], [run[1], -run[0]]])
+    pairs = [(share, gap) for share in SHARES for gap in GAPS]
+    centres = [tail + share * (head - tail) + _clear(sides, size, gap) for share, gap in pairs]
+    costs = [FAR * (gap - GAPS[0]) + 10 * abs(share - 0.5) + np.zeros(2) for share, gap in pairs]
+    return Spots(np.concatenate(centres), np.concatenate(costs))
+
+
+def _clear(way: np.ndarray, size: np.ndarray, gap: float) -> np.ndarray:
+    """From a point to the centres of boxes that lie a gap away from the line through it across each way."""
+    return way * (gap + np.abs(way) @ (size / 2))[:, None]
+
+
+def place(spots: Sequence[Spots], sizes: np.ndarray, taken: np.ndarray, sides: np.ndarray) -> np.ndarray:
+    """The centres of the labels, (labels, 2).
+
+    Args:
+        spots: by label, the places that it may take.
+        sizes: (labels, 2).
+        taken: (points, 2) that no label should cover.
+        sides: (2,) of the frame, whose lower left corner is the origin.
+    """
+    costs = [spot.costs + _cost(spot.centres, size, taken, sides) for spot, size in zip(spots, sizes, strict=True)]
+    at = np.array([spot.centres[cost.argmin()] for spot, cost in zip(spots, costs, strict=True)])
+    for _ in range(ROUNDS):
+        for label, (spot, cost) in enumerate(zip(spots, costs, strict=True)):
+            gaps = np.abs(spot.centres[:, None] - at) - (sizes[label] + sizes) / 2 - PAD
+            clashes = ((gaps < 0).all(-1) & (np.arange(len(at)) != label)).sum(-1)
+            at[label] = spot.centres[np.argmin(cost + CLASH * clashes)]
+    return at
+
+
+def _cost(centres: np.ndarray, size: np.ndarray, taken: np.ndarray, sides: np.ndarray) -> np.ndarray:
+    low, high = centres - size / 2 - PAD, centres + size / 2 + PAD
+    out = (low < 0).any(-1) | (high > sides).any(-1)
+    under = ((low[:, None] < taken) & (taken < high[:, None])).all(-1).sum(-1)
+    return OUTSIDE * out + UNDER * under
