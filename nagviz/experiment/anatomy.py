@@ -27,8 +27,12 @@ GRID = 81  # points on each side of the slice
 MARGIN = 0.24  # around the points, as a share of their extent
 SQUARISH = 0.7  # the least ratio of the window's sides
 REACH = 1.0  # how far rivals may widen the window, in extents of the step itself
+SHORT = 0.3  # of the velocity's length: a step that is shown in a detail
+TALL = 0.6  # height to width of a slice that has a detail in its corner, without margins
+WIDE = 0.75  # the most height to width of a detail
 ROUNDING = 1e-3  # of a length, beyond which a difference is more than float32's rounding
 
+STEP = ("x", "next x", "next y")
 GRADIENT = ("heavy ball", "gradient descent")  # the rivals of a method on plain gradients
 OTHER = ("step taken at x", "no velocity")  # and of one on another optimizer's steps
 
@@ -88,33 +92,47 @@ def dissect(
         [-1.  0.] [ 0.351 -0.225] (5, 5)
     """
     batches = [batch] if batches is None and batch is not None else batches
-    move = jax.jit(partial(_move, loss, optax.with_extra_args_support(optimizer)))
-    back, at_rest = _back(state, params), _at_rest(state)
-    moved = move(state, params, batch)
-    own = _own_step(moved, move(at_rest, params, batch))
-    plain = _is_along(own, moved.gradient)
-    there = move(at_rest, _sum(params, back), batch).step
-    rivals = dict(zip(GRADIENT if plain else OTHER, (there, _sum(back, there)), strict=True))
-    ends = {"x": back, "next x": moved.step, "next y": _sum(moved.step, moved.velocity)}
-    ends |= rivals if _length(moved.step) else {}  # a heavy ball has itself for a rival
-    plane, length = _plane(params, back, own)
+    plane, ends, plain = _taken_apart(loss, optimizer, state, params, batch)
     seen = _projected(plane, ends)
-    cut = landscape.evaluate(loss, plane, *_window(seen, grid), batches=batches, **options)
     points = {name: at.coordinates for name, at in seen.items()}
-    starts = (np.zeros(2), points["x"])
-    hidden = {name: float(seen[name].residual) / (_length(there) or 1.0) for name in rivals if name in seen}
+    evaluate = partial(landscape.evaluate, loss, plane, batches=batches, **options)
+    cut, *detail = (evaluate(*axes) for axes in _windows(points, grid))
     return Anatomy(
         cut,
         iterate=points["x"],
         lookahead=np.zeros(2),
         next_iterate=points["next x"],
         next_lookahead=points["next y"],
-        rivals={name: Rival(start, points[name], hidden[name]) for start, name in zip(starts, hidden, strict=False)},
+        rivals=_rivals(ends, seen),
         step=step,
         gradient=plain,
-        residual=max(float(seen[name].residual) for name in ("x", "next x", "next y")) / length,
+        residual=max(float(seen[name].residual) for name in STEP) / _length(plane.axes[0]),
         losses=_losses(loss, params, ends, batches),
+        detail=detail[0] if detail else None,
     )
+
+
+def _taken_apart(loss, optimizer, state, params, batch) -> tuple[landscape.Plane, dict[str, Any], bool]:
+    """The plane of a step, its points as displacements from y_t, and whether the step goes along the gradient."""
+    move = jax.jit(partial(_move, loss, optax.with_extra_args_support(optimizer)))
+    back, at_rest = _back(state, params), _at_rest(state)
+    moved = move(state, params, batch)
+    own = _own_step(moved, move(at_rest, params, batch))
+    plain = _is_along(own, moved.gradient)
+    ends = dict(zip(STEP, (back, moved.step, _sum(moved.step, moved.velocity)), strict=True))
+    if _length(moved.step):  # a heavy ball would have itself for a rival
+        there = move(at_rest, _sum(params, back), batch).step
+        ends |= zip(GRADIENT if plain else OTHER, (there, _sum(back, there)), strict=True)
+    return _plane(params, back, own), ends, plain
+
+
+def _rivals(ends: dict[str, Any], seen: dict[str, landscape.Projection]) -> dict[str, Rival]:
+    names = list(ends)[len(STEP) :]
+    starts = np.zeros(2), seen["x"].coordinates
+    return {
+        name: Rival(start, seen[name].coordinates, float(seen[name].residual) / (_length(ends[names[0]]) or 1.0))
+        for name, start in zip(names, starts, strict=False)
+    }
 
 
 def _move(loss, optimizer, state, params, batch) -> Moved:
@@ -179,15 +197,14 @@ def _is_along(step, gradient) -> bool:
     return cosine < ROUNDING**2 - 1
 
 
-def _plane(params, back, own) -> tuple[landscape.Plane, float]:
+def _plane(params, back, own) -> landscape.Plane:
     """Through y_t along the velocity, with axes at right angles and of one length."""
     velocity = jax.tree.map(jnp.negative, back)
     (aa, ab), (_, bb) = landscape.gram(landscape.step_plane(params, velocity, own))
     share, scale = ab / aa, np.sqrt(aa / (bb - ab**2 / aa))
     across = jax.tree.map(lambda s, d: (scale * (share * s - d)).astype(s.dtype), velocity, own)
-    length = float(np.sqrt(aa))
-    labels = f"along the velocity, in units of its length |s| = {length:.3g}", "across it"
-    return landscape.Plane(params, (velocity, across), labels), length
+    labels = f"along the velocity, in units of its length |s| = {np.sqrt(aa):.3g}", "across it"
+    return landscape.Plane(params, (velocity, across), labels)
 
 
 def _projected(plane: landscape.Plane, ends) -> dict[str, landscape.Projection]:
@@ -196,15 +213,32 @@ def _projected(plane: landscape.Plane, ends) -> dict[str, landscape.Projection]:
     return {name: landscape.project(flat, end) for name, end in ends.items()}
 
 
-def _window(seen: dict[str, landscape.Projection], grid: int) -> list[np.ndarray]:
-    """Coordinates that hold the step with a margin, and the rivals where they are not far off."""
-    step = np.array([np.zeros(2), *(seen[name].coordinates for name in ("x", "next x"))])
-    every = np.array([np.zeros(2), *(at.coordinates for at in seen.values())])
-    low, high = step.min(0), step.max(0)
-    reach = REACH * (high - low).max()
-    low, high = np.maximum(every.min(0), low - reach), np.minimum(every.max(0), high + reach)
+def _windows(points: dict[str, np.ndarray], grid: int) -> list[list[np.ndarray]]:
+    """Coordinates of the slice, and of a detail where the step is short beside the velocity.
+
+    The slice holds the step with a margin, and rivals where they are not far off. Where there is a detail, the step is
+    at the slice's upper edge, so that the detail has room below.
+    """
+    tip = points["next x"] if np.any(points["next x"]) else points["next y"]
+    step = np.array([points["x"], np.zeros(2), tip])
+    rivals = {name: at for name, at in points.items() if name not in STEP}
+    reach = REACH * np.ptp(step, axis=0).max()
+    low, high = _box([*step, *rivals.values()])
+    low, high = np.maximum(low, step.min(0) - reach), np.minimum(high, step.max(0) + reach)
+    near = _box([np.zeros(2), tip, *(rivals[name] for name in (GRADIENT[0], OTHER[0]) if name in rivals)])
+    if max(near[1] - near[0]) > SHORT:
+        return [_grid(low, high, grid)]
+    low[1] = high[1] - TALL * (high - low)[0]
+    return [_grid(low, high, grid), _grid(*near, grid, WIDE)]
+
+
+def _box(points) -> tuple[np.ndarray, np.ndarray]:
+    return np.min(points, axis=0), np.max(points, axis=0)
+
+
+def _grid(low: np.ndarray, high: np.ndarray, grid: int, tallest: float = 1 / SQUARISH) -> list[np.ndarray]:
     halves = (high - low) / 2 + MARGIN * (high - low).max()
-    halves = np.maximum(halves, SQUARISH * halves.max())
+    halves = np.maximum(halves, [halves[1] / tallest, SQUARISH * halves[0]])
     middle = (low + high) / 2
     return [np.linspace(*ends, grid) for ends in zip(middle - halves, middle + halves, strict=True)]
 

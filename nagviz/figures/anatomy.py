@@ -4,7 +4,7 @@ From the iterate x_t the velocity leads to the look-ahead point y_t; the gradien
 step leads to x_{t+1}. Heavy ball goes as far with the gradient of x_t, gradient descent goes without the velocity.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,12 +14,15 @@ from matplotlib.patches import FancyArrowPatch
 from matplotlib.text import Text
 
 from nagviz.figures import style
-from nagviz.figures.contour import draw_contours, draw_values
+from nagviz.figures.contour import Contours, draw_contours, draw_values
 from nagviz.figures.key import draw_key, resize, wrapped
-from nagviz.figures.labels import Label, draw_labels, frame, sampled
+from nagviz.figures.labels import Label, boxes, draw_labels, frame, sampled
+from nagviz.figures.levels import even_levels
 from nagviz.figures.style import Figure, Look
 
 MARK = 3.6  # points from the centre of a mark to the arrows that end at it
+SAME = 1e-9  # of the velocity's length: no distance
+LENS, EDGE = 0.6, 0.02  # width of the detail and its distance from the edges, in units of the axes
 SEEN = 0.005  # of a length: less out of the plane need not be said
 
 
@@ -44,6 +47,7 @@ class Anatomy(NamedTuple):
     gradient: bool = True  # whether the step is a multiple of the gradient
     residual: float = 0.0  # of the farthest of the four points from the plane, in units of the axes
     losses: Mapping[str, float] = {}  # by name, at the points themselves: those of the rivals are not projected
+    detail: Any = None  # the loss around y_t and x_{t+1}, where these are close together
 
 
 class DrawnStep(NamedTuple):
@@ -70,10 +74,13 @@ class Mark(NamedTuple):
     artist: dict[str, Any]
     text: str
     color: str
+    order: float
 
 
-def draw_step(ax: Axes, anatomy: Any, looks: Mapping[str, Look] | None = None) -> DrawnStep:
-    """The arrows of a step and of its rivals, their points, and a label at each.
+def draw_step(
+    ax: Axes, anatomy: Any, looks: Mapping[str, Look] | None = None, *, silent: Container[str] = ()
+) -> DrawnStep:
+    """The arrows of a step and of its rivals, their points, and a label at each that is on the axes.
 
     Set the limits of the axes and their place on the page first: labels go where room is left.
 
@@ -81,42 +88,73 @@ def draw_step(ax: Axes, anatomy: Any, looks: Mapping[str, Look] | None = None) -
         ax: the axes, at equal aspect.
         anatomy: a record with the fields of `Anatomy`.
         looks: of "NAG" and the rivals; fresh ones by default.
+        silent: arrows and points that are drawn without their label.
     """
     table = style.resolve(["NAG", *anatomy.rivals], looks)
     legs, points = _legs(anatomy, table), _points(anatomy, table)
     arrows = {name: _draw_arrow(ax, leg) for name, leg in legs.items()}
     marks = {
-        name: ax.plot(*point.at, ls="", zorder=style.ENDS, **point.artist)[0] for name, point in points.items()
+        name: ax.plot(*point.at, ls="", zorder=style.ENDS + point.order, **point.artist)[0]
+        for name, point in points.items()
     }
-    labels = [Label(point.text, point.color, np.asarray(point.at)) for point in points.values()]
-    labels += [Label(leg.text, leg.look.color, np.stack([leg.tail, leg.head])) for leg in legs.values()]
-    return DrawnStep(arrows, marks, draw_labels(ax, labels, taken(ax, anatomy)))
+    heard = [Label(p.text, p.color, np.asarray(p.at)) for name, p in points.items() if name not in silent]
+    heard += [
+        Label(leg.text, leg.look.color, np.stack([leg.tail, leg.head]))
+        for name, leg in legs.items()
+        if name not in silent
+    ]
+    seen = [label for label in heard if _is_on(ax, label.at.reshape(-1, 2).mean(axis=0))]
+    return DrawnStep(arrows, marks, draw_labels(ax, seen, _taken(ax, anatomy)))
 
 
-def taken(ax: Axes, anatomy: Any) -> np.ndarray:
-    """Data along all arrows of a step, (n, 2), that no writing should cover."""
+def _is_on(ax: Axes, point: np.ndarray) -> bool:
+    return bool(ax.viewLim.contains(*point))
+
+
+def _taken(ax: Axes, anatomy: Any) -> np.ndarray:
+    """Data along all arrows, (n, 2), that no writing should cover."""
+    own = [(anatomy.iterate, anatomy.lookahead), (anatomy.lookahead, _tip(anatomy))]
     rivals = [(rival.start, rival.end) for rival in anatomy.rivals.values()]
-    pairs = [(anatomy.iterate, anatomy.lookahead), (anatomy.lookahead, anatomy.next_iterate), *rivals]
-    return np.concatenate([sampled(ax, *pair) for pair in pairs])
+    return np.concatenate([sampled(ax, *pair) for pair in (*own, *rivals)])
+
+
+def _tip(anatomy: Any) -> np.ndarray:
+    return anatomy.next_lookahead if _is_ball(anatomy) else anatomy.next_iterate
+
+
+def _is_ball(anatomy: Any) -> bool:
+    """Whether the step weight is 0, so that the method's point is y and nothing is looked at ahead."""
+    return not np.linalg.norm(np.subtract(anatomy.next_iterate, anatomy.lookahead)) > SAME
 
 
 def _legs(anatomy: Any, table: Mapping[str, Look]) -> dict[str, Leg]:
     at_x, at_y = (rf"$-\alpha\,\nabla f({at})$" if anatomy.gradient else f"$d({at})$" for at in ("x_t", "y_t"))
     hero = table["NAG"]._replace(width=style.STEP_WIDTH)
+    if _is_ball(anatomy):
+        words = "last step $s_t$", rf"$\mu s_t{at_y[1:]}" if anatomy.gradient else rf"$\mu s_t+{at_y[1:]}"
+    else:
+        words = "momentum $s_t$", at_y
     legs = {
-        "velocity": Leg(anatomy.iterate, anatomy.lookahead, style.VELOCITY, "momentum $s_t$"),
-        "step": Leg(anatomy.lookahead, anatomy.next_iterate, hero, at_y),
+        "velocity": Leg(anatomy.iterate, anatomy.lookahead, style.VELOCITY, words[0]),
+        "step": Leg(anatomy.lookahead, _tip(anatomy), hero, words[1]),
     }
     return legs | {name: Leg(r.start, r.end, table[name], at_x) for name, r in anatomy.rivals.items()}
 
 
 def _points(anatomy: Any, table: Mapping[str, Look]) -> dict[str, Mark]:
     velocity, hero = style.VELOCITY, table["NAG"]
+    if _is_ball(anatomy):
+        words = "$y_{t-1}$", "$y_t$", "$y_{t+1}$"
+    else:
+        words = "$x_t$", "look-ahead $y_t$", "Nesterov $x_{t+1}$"
     return {
-        "x": Mark(anatomy.iterate, style.start(velocity), "$x_t$", velocity.color),
-        "y": Mark(anatomy.lookahead, style.spot(velocity), "look-ahead $y_t$", velocity.color),
-        "next x": Mark(anatomy.next_iterate, style.star(hero), "Nesterov $x_{t+1}$", hero.color),
-        **{name: Mark(r.end, style.spot(table[name]), name, table[name].color) for name, r in anatomy.rivals.items()},
+        "x": Mark(anatomy.iterate, style.start(velocity), words[0], velocity.color, velocity.order),
+        "y": Mark(anatomy.lookahead, style.spot(velocity), words[1], velocity.color, velocity.order),
+        "next x": Mark(_tip(anatomy), style.star(hero), words[2], hero.color, hero.order),
+        **{
+            name: Mark(rival.end, style.spot(look), name, look.color, look.order)
+            for (name, rival), look in zip(anatomy.rivals.items(), map(table.get, anatomy.rivals), strict=True)
+        },
     }
 
 
@@ -157,13 +195,47 @@ def step(
     with style.context():
         figure = Figure(figsize=(width, width))
         ax = figure.subplots()
-        contours = draw_contours(ax, anatomy.cut)
+        contours = draw_contours(ax, anatomy.cut, _levels(anatomy.cut))
         _draw_words(ax, anatomy, width, title)
         draw_key(figure, {}, note="\n".join(line for line in (*_said(anatomy), note) if line))
         _fit(figure, ax)
-        draw_values(ax, contours, avoid=taken(ax, anatomy))
-        draw_step(ax, anatomy, looks)
+        if anatomy.detail is None:
+            _draw_values(ax, contours, anatomy, draw_step(ax, anatomy, looks))
+        else:
+            _draw_with_detail(ax, contours, anatomy, looks)
     return figure
+
+
+def _levels(cut: Any) -> np.ndarray | None:
+    return even_levels(cut.values) if np.isfinite(cut.values).any() else None
+
+
+def _draw_with_detail(ax: Axes, contours: Contours, anatomy: Any, looks: Mapping[str, Look] | None) -> None:
+    """The step, and in the free corner below it what happens at its look-ahead point, larger."""
+    ahead = {name for name, rival in anatomy.rivals.items() if np.array_equal(rival.start, anatomy.lookahead)}
+    lens = ax.inset_axes(_lens(anatomy), zorder=3 * style.ENDS, xticks=[], yticks=[])
+    near = draw_contours(lens, anatomy.detail, _levels(anatomy.detail))
+    ax.indicate_inset_zoom(lens, **style.LENS)
+    whole = draw_step(ax, anatomy, looks, silent={"step", "next x", *ahead})
+    _draw_values(ax, contours, anatomy, whole, _covered(ax, lens))
+    _draw_values(lens, near, anatomy, draw_step(lens, anatomy, looks, silent={"velocity"}))
+
+
+def _draw_values(ax: Axes, contours: Contours, anatomy: Any, drawn: DrawnStep, *more: np.ndarray) -> None:
+    draw_values(ax, contours, avoid=np.concatenate([_taken(ax, anatomy), boxes(ax, drawn.labels), *more]))
+
+
+def _lens(anatomy: Any) -> tuple[float, float, float, float]:
+    """Where the detail stands, in units of the axes, at their scale's aspect."""
+    slope = np.ptp(anatomy.detail.y) / np.ptp(anatomy.detail.x)
+    high = LENS * slope * np.ptp(anatomy.cut.x) / np.ptp(anatomy.cut.y)
+    return 1 - LENS - EDGE, EDGE, LENS, high
+
+
+def _covered(ax: Axes, lens: Axes) -> np.ndarray:
+    """Data under the detail."""
+    low, high = ax.transData.inverted().transform(lens.get_window_extent().get_points())
+    return np.stack(np.meshgrid(*np.linspace(low, high, 30).T), axis=-1).reshape(-1, 2)
 
 
 def _draw_words(ax: Axes, anatomy: Any, width: float, title: str | None) -> None:
@@ -181,7 +253,9 @@ def _said(anatomy: Any) -> list[str]:
     said = [f"Contours: {anatomy.cut.quantity}."]
     if hidden > SEEN:
         names = " and ".join(anatomy.rivals)
-        said.append(f"The gradient at x, of {names}, is projected: {hidden:.0%} of it stand out of this plane.")
+        said.append(
+            f"The gradient at x, of {names}, is drawn as projected: {hidden:.0%} of it lies outside this plane."
+        )
     if anatomy.residual > SEEN:
         said.append(f"The step itself leaves this plane by up to {anatomy.residual:.1%} of its velocity.")
     return said

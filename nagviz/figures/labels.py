@@ -18,11 +18,11 @@ from matplotlib.text import Text
 
 from nagviz.figures import style
 
-GAPS = (4.5, 7.0, 11.0)  # points between a point and its label
-DIRECTIONS = 24
-SHARES = (0.5, 0.4, 0.6, 0.3, 0.7)  # of an arrow's length, where its label may stand
+GAPS = (4.5, 6.5, 9.0, 12.0, 16.0, 21.0)  # points between a point and its label
+DIRECTIONS = 32
+SHARES = tuple(np.linspace(0.1, 0.9, 17))  # of an arrow's length, where its label may stand
 PAD = 1.2  # points that stay free around a label
-FAR = 0.5  # cost of each point of distance beyond the nearest place
+FAR = 0.7  # cost of each point of distance beyond the nearest place
 UNDER, CLASH, OUTSIDE = 6.0, 80.0, 1e4  # costs of a thing under a label, of another label, of leaving the frame
 SAMPLE = 2.0  # points between those of a line that count as things
 ROUNDS = 8
@@ -88,6 +88,17 @@ def sampled(ax: Axes, tail: np.ndarray, head: np.ndarray) -> np.ndarray:
     return np.linspace(tail, head, 2 + int(min(length, 1e4) / SAMPLE))
 
 
+def boxes(ax: Axes, texts: Sequence[Text]) -> np.ndarray:
+    """Data under labels that `draw_labels` has drawn, (n, 2), a point every few points of the page."""
+    on = frame(ax)
+    unit = np.stack(np.meshgrid(np.linspace(0, 1, 9), [0.0, 0.5, 1.0]), axis=-1).reshape(-1, 2)
+    lows = [on.points(np.array(text.get_position())) - [0.0, DESCENT * text.get_fontsize()] for text in texts]
+    sizes = [np.array(_size(text.get_text(), text.get_fontsize())) for text in texts]
+    return on.data(
+        np.concatenate([np.empty((0, 2)), *(low + unit * size for low, size in zip(lows, sizes, strict=True))])
+    )
+
+
 def _size(text: str, size: float) -> tuple[float, float]:
     return style.text_width(text, size, math="$" in text), (ASCENT + DESCENT) * size
 
@@ -118,7 +129,9 @@ def around(point: np.ndarray, size: np.ndarray) -> Spots:
     """
     angles = 2 * np.pi * np.arange(DIRECTIONS) / DIRECTIONS
     way = np.stack([np.cos(angles), np.sin(angles)], axis=-1).round(12)
-    centres = [point + _clear(way, size, gap) for gap in GAPS]
+    with np.errstate(divide="ignore"):
+        nearest = [((size / 2 + gap) / np.abs(way)).min(axis=-1) for gap in GAPS]
+    centres = [point + reach[:, None] * way for reach in nearest]
     costs = [FAR * (gap - GAPS[0]) + 0.01 * np.arange(DIRECTIONS) for gap in GAPS]
     return Spots(np.concatenate(centres), np.concatenate(costs))
 
@@ -134,14 +147,10 @@ def along(tail: np.ndarray, head: np.ndarray, size: np.ndarray) -> Spots:
     run = (head - tail) / (np.linalg.norm(head - tail) or 1.0)
     sides = np.array([[-run[1], run[0]], [run[1], -run[0]]])
     pairs = [(share, gap) for share in SHARES for gap in GAPS]
-    centres = [tail + share * (head - tail) + _clear(sides, size, gap) for share, gap in pairs]
+    reach = np.abs(sides) @ (size / 2)
+    centres = [tail + share * (head - tail) + (gap + reach)[:, None] * sides for share, gap in pairs]
     costs = [FAR * (gap - GAPS[0]) + 10 * abs(share - 0.5) + np.zeros(2) for share, gap in pairs]
     return Spots(np.concatenate(centres), np.concatenate(costs))
-
-
-def _clear(way: np.ndarray, size: np.ndarray, gap: float) -> np.ndarray:
-    """From a point to the centres of boxes that lie a gap away from the line through it across each way."""
-    return way * (gap + np.abs(way) @ (size / 2))[:, None]
 
 
 def place(spots: Sequence[Spots], sizes: np.ndarray, taken: np.ndarray, sides: np.ndarray) -> np.ndarray:

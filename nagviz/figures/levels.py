@@ -15,6 +15,7 @@ import numpy as np
 
 LOWEST = 0.01  # the share of points that may lie under the first level above the minimum
 HIGHEST = 0.95  # the share of points that lie under the clip
+EVEN = 0.98  # the share of points under the last of equal levels
 STARTS = 10.0  # the clip, in heights of the start above the minimum
 DEEPEST = 1e-5  # of the clip's height: below this float32 shows its rounding
 SHALLOWEST = 0.1  # of the clip's height: so that one deep hole leaves bands for the rest
@@ -55,6 +56,32 @@ def loss_levels(values: np.ndarray, *, start: float | None = None, bands: int = 
     give = deep ** (-GIVE / max(bands - 1, 9))
     pairs = zip(low + heights / give, low + heights * give, strict=True)
     return np.unique([low, *(roundest(below, above) for below, above in pairs)])
+
+
+def even_levels(values: np.ndarray, *, bands: int = 12) -> np.ndarray:
+    """Round edges of about `bands` bands at equal distances, from the lowest value to the 98th percentile.
+
+    On a small piece of a landscape the slope is what counts, and equal distances show it. Where most of the piece
+    would be one band, or float64 holds no equal steps, the edges are those of `loss_levels`.
+
+    >>> even_levels(np.linspace(0.2, 1.9, 50), bands=8)
+    array([0.2, 0.4, 0.6, 0.8, 1. , 1.2, 1.4, 1.6, 1.8, 2. ])
+
+    Args:
+        values: losses of any sign and shape; NaN and infinities are left out.
+        bands: about how many.
+
+    Raises:
+        ValueError: no value is finite.
+    """
+    finite = np.asarray(values, dtype=np.float64)
+    finite = finite[np.isfinite(finite)]
+    if finite.size:
+        low, middle, high = np.quantile(finite, [0, 0.5, EVEN])
+        step = roundest(0.8 * (high - low) / bands, 1.25 * (high - low) / bands)
+        if step > 1e-12 * max(abs(low), abs(high)) and middle - low > step:
+            return step * np.arange(np.floor(low / step), np.ceil(high / step) + 1)
+    return loss_levels(values, bands=bands)
 
 
 def _heights(heights: np.ndarray, start: float | None) -> tuple[float, float]:

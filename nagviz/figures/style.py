@@ -229,6 +229,7 @@ STEP_WIDTH = 2.0  # of the arrow that a figure is about
 NEUTRAL = Look(MUTED, "o", (0, None), PATH_WIDTH, 0)  # for the key: what is said of every path
 HATCHED = {"facecolor": "#F6E4E4", "edgecolor": NOT_FINITE, "hatch": "//////", "linewidth": 0.0}
 NOTE = {"color": MUTED, "fontsize": SMALL, "linespacing": 1.2}
+LENS = {"edgecolor": INK, "linewidth": 0.6, "alpha": 1.0}  # the frame of a detail, and its place in the whole
 GRID = {"color": "#D9DEE2", "linewidth": 0.5}
 NOTICE = {
     "ha": "center",
