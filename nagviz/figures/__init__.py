@@ -22,6 +22,7 @@ records; this room knows no model and no optimizer.
 """
 
 from nagviz.figures.anatomy import Anatomy, DrawnStep, Rival, draw_step, step
+from nagviz.figures.arrows import draw_field, draw_lookahead, draw_streams, field
 from nagviz.figures.contour import Contours, draw_bar, draw_contours, draw_values
 from nagviz.figures.key import draw_key
 from nagviz.figures.levels import loss_levels, round_ticks
@@ -47,14 +48,18 @@ __all__ = [
     "draw_bar",
     "draw_contours",
     "draw_curve",
+    "draw_field",
     "draw_ground",
     "draw_hidden",
     "draw_key",
+    "draw_lookahead",
     "draw_method",
     "draw_path",
     "draw_step",
+    "draw_streams",
     "draw_values",
     "family",
+    "field",
     "landscape",
     "landscapes",
     "looks",

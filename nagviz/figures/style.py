@@ -229,6 +229,22 @@ STEP_WIDTH = 2.0  # of the arrow that a figure is about
 NEUTRAL = Look(MUTED, "o", (0, None), PATH_WIDTH, 0)  # for the key: what is said of every path
 HATCHED = {"facecolor": "#F6E4E4", "edgecolor": NOT_FINITE, "hatch": "//////", "linewidth": 0.0}
 NOTE = {"color": MUTED, "fontsize": SMALL, "linespacing": 1.2}
+FIELD = {  # arrows in points of the page
+    "angles": "uv",
+    "scale": 72,
+    "scale_units": "inches",
+    "units": "inches",
+    "pivot": "mid",
+    "width": 0.009,
+    "headwidth": 4.0,
+    "headlength": 4.0,
+    "headaxislength": 3.6,
+    "minlength": 0.1,
+    "color": CONTOUR,
+    "alpha": 0.8,
+    "zorder": 1.4,
+}
+STREAM = {"color": CONTOUR + "B0", "linewidth": 0.5, "arrowsize": 0.55, "arrowstyle": "-|>", "zorder": 1.4}
 LENS = {"edgecolor": INK, "linewidth": 0.6, "alpha": 1.0}  # the frame of a detail, and its place in the whole
 GRID = {"color": "#D9DEE2", "linewidth": 0.5}
 NOTICE = {
@@ -318,6 +334,20 @@ def tip(look: Look) -> dict[str, Any]:
         "shrinkB": 0,
         "zorder": look.order + 0.001,
         "path_effects": [Stroke(linewidth=2 * HALO, foreground=PAPER), Normal()],
+    }
+
+
+def lookahead(look: Look) -> dict[str, Any]:
+    """Arrows from a path to what its method looks ahead to, a `Quiver` in points of the page."""
+    halo = [Stroke(linewidth=1.2, foreground=PAPER), Normal()]
+    return {
+        **FIELD,
+        "pivot": "tail",
+        "width": 0.011,
+        "color": INK,
+        "alpha": 1.0,
+        "zorder": look.order + 0.001,
+        "path_effects": halo,
     }
 
 

@@ -1,0 +1,196 @@
+"""Two fields on a slice: its negative gradient everywhere, and along a path the look-ahead.
+
+The first says where gradient descent would go from each point, the second how far ahead of its iterate a method looks
+before it takes the gradient there.
+
+>>> from typing import NamedTuple
+>>> class Cut(NamedTuple):
+...     x: np.ndarray
+...     y: np.ndarray
+...     values: np.ndarray
+...     labels: tuple = ("PC 1", "PC 2")
+...     quantity: str = "loss"
+>>> x = y = np.linspace(-1, 1, 21)
+>>> figure = field(Cut(x, y, x**2 + 4 * y[:, None] ** 2))
+>>> figure.texts[0].get_text()
+'Arrows: the negative gradient, from differences of the slice.'
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.quiver import Quiver
+from matplotlib.streamplot import StreamplotSet
+
+from nagviz.figures import style
+from nagviz.figures.grids import read
+from nagviz.figures.labels import frame
+from nagviz.figures.panels import landscape
+from nagviz.figures.path import points
+from nagviz.figures.style import Figure, Look
+
+SPACE = 13.0  # points between arrows
+LONGEST = 0.82  # of that space: the arrow of the steepest slope
+SHORTEST = 0.35  # and the one of the least, so that its way is still seen
+GENTLE = 0.5  # slopes differ by factors: lengths go with this power of them
+STEEP = 0.95  # the share of arrows that the longest may stand for
+STREAMS = 101  # points on each side that streamlines are followed over
+AHEAD = 5.0  # points of path between two ticks of the look-ahead
+
+
+def slopes(cut: Any) -> tuple[np.ndarray, bool]:
+    """The negative gradient of a slice by its coordinates, (rows, columns, 2), and whether it is the exact one.
+
+    Exact is that which the slice has as `.gradient`; else it comes from differences of neighbouring values, and is
+    NaN beside values that are not finite.
+
+    Args:
+        cut: a slice.
+
+    Raises:
+        ValueError: fewer than two rows or columns.
+    """
+    given = getattr(cut, "gradient", None)
+    if given is not None:
+        return -np.asarray(given, np.float64), True
+    values = np.asarray(cut.values, np.float64)
+    if min(values.shape) < 2:
+        raise ValueError(f"cut.values has shape {values.shape}: a field needs two rows and columns at the least")
+    with np.errstate(invalid="ignore", over="ignore"):
+        down, right = np.gradient(values, np.asarray(cut.y, np.float64), np.asarray(cut.x, np.float64))
+    return -np.stack([right, down], axis=-1), False
+
+
+def draw_field(ax: Axes, cut: Any) -> Quiver:
+    """Arrows along the negative gradient, longer where it is steeper, none where it is zero or not finite.
+
+    Set the limits of the axes and their place on the page first: arrows stand at equal distances on it. They are
+    steepest descent for whoever measures distance in the slice's coordinates.
+
+    Args:
+        ax: the axes.
+        cut: a slice, with `.gradient` or without.
+
+    Raises:
+        ValueError: fewer than two rows or columns.
+    """
+    on = frame(ax)
+    counts = np.maximum(on.sides // SPACE, 1).astype(int)
+    rows = [side * (np.arange(count) + 0.5) / count for side, count in zip(on.sides, counts, strict=True)]
+    at = on.data(np.stack(np.meshgrid(*rows), axis=-1).reshape(-1, 2))
+    ways = read(cut, slopes(cut)[0], at)
+    steep = np.linalg.norm(ways, axis=-1)
+    seen = np.isfinite(steep) & (steep > 0)
+    return ax.quiver(*at[seen].T, *(_lengths(steep[seen])[:, None] * _unit(ways[seen] / on.scale)).T, **style.FIELD)
+
+
+def _lengths(steep: np.ndarray) -> np.ndarray:
+    """Points on the page."""
+    if not steep.size:
+        return steep
+    share = np.minimum(steep / np.quantile(steep, STEEP), 1) ** GENTLE
+    return SPACE * (SHORTEST + (LONGEST - SHORTEST) * share)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    largest = np.abs(vectors).max(axis=-1, keepdims=True)  # the square of 1e-200 is none
+    return vectors / largest / np.linalg.norm(vectors / largest, axis=-1, keepdims=True)
+
+
+def draw_streams(ax: Axes, cut: Any, *, density: float = 1.0) -> StreamplotSet:
+    """The negative gradient as streamlines: the ways of gradient descent with small steps.
+
+    Args:
+        ax: the axes.
+        cut: a slice, with `.gradient` or without.
+        density: of the lines, as in matplotlib's `streamplot`.
+
+    Raises:
+        ValueError: fewer than two rows or columns.
+    """
+    x, y = (np.linspace(np.min(axis), np.max(axis), STREAMS) for axis in (cut.x, cut.y))
+    at = np.stack(np.meshgrid(x, y), axis=-1)
+    ways = read(cut, slopes(cut)[0], at.reshape(-1, 2)).reshape(at.shape)
+    largest = np.nanmax(np.abs(ways), initial=0.0, where=np.isfinite(ways)) or 1.0
+    limits = ax.viewLim.frozen()
+    drawn = ax.streamplot(
+        x, y, *np.moveaxis(np.ma.masked_invalid(ways / largest), -1, 0), density=density, **style.STREAM
+    )
+    ax.set(xlim=limits.intervalx, ylim=limits.intervaly)
+    return drawn
+
+
+def draw_lookahead(ax: Axes, path: Any, lookaheads: Any, look: Look) -> Quiver:
+    """Arrows from iterates to their look-ahead points, as many as there is room for.
+
+    Args:
+        ax: the axes, with limits and place settled.
+        path: iterates, (T, 2) coordinates or a record with `.coordinates`.
+        lookaheads: their look-ahead points, likewise.
+        look: of the path.
+
+    Raises:
+        ValueError: not as many look-ahead points as iterates.
+    """
+    x, y = points(path), points(lookaheads)
+    if x.shape != y.shape:
+        raise ValueError(
+            f"lookaheads has {len(y)} points and path {len(x)}: give one look-ahead point for each iterate"
+        )
+    on = frame(ax)
+    kept = _apart(on.points(x), np.isfinite(x).all(-1) & np.isfinite(y).all(-1))
+    ahead = (on.points(y) - on.points(x))[kept]
+    return ax.quiver(*x[kept].T, *ahead.T, **style.lookahead(look))
+
+
+def _apart(at: np.ndarray, finite: np.ndarray) -> np.ndarray:
+    """Which points to keep, so that each is some way along the path from the one before."""
+    moved = np.linalg.norm(np.diff(np.where(finite[:, None], at, 0.0), axis=0, prepend=at[:1]), axis=-1)
+    ticks = np.floor(np.cumsum(np.nan_to_num(moved)) / AHEAD)
+    return np.flatnonzero(np.diff(ticks, prepend=-1).astype(bool) & finite)
+
+
+def field(
+    cut: Any,
+    paths: Mapping[str, Any] | None = None,
+    lookaheads: Mapping[str, Any] | None = None,
+    *,
+    streams: bool = False,
+    width: float = style.COLUMN,
+    title: str | None = None,
+    note: str | None = None,
+    looks: Mapping[str, Look] | None = None,
+) -> Figure:
+    """A slice with its negative gradient and, along paths, what their methods look ahead to.
+
+    Args:
+        cut: a slice, with `.gradient` or without.
+        paths: iterates by name, as for `landscape`.
+        lookaheads: by some of these names, the look-ahead points of the iterates, (T, 2) or a record.
+        streams: streamlines in place of arrows.
+        width: inches.
+        title: above the axes.
+        note: small text under what the figure says of itself.
+        looks: `looks(names)` of the whole run.
+
+    Raises:
+        ValueError: look-ahead points without a path, or not one for each iterate; a slice that is a line.
+    """
+    paths, lookaheads = paths or {}, lookaheads or {}
+    if unknown := [name for name in lookaheads if name not in paths]:
+        raise ValueError(f"lookaheads has an entry {unknown[0]!r} that paths has not: give its iterates too")
+    source = "as evaluated" if slopes(cut)[1] else "from differences of the slice"
+    said = [f"{'Lines' if streams else 'Arrows'}: the negative gradient, {source}."]
+    said += ["Arrows along a path: from an iterate to its look-ahead point."] if lookaheads else []
+    table = style.resolve(paths, looks)
+    figure = landscape(
+        cut, paths, width=width, title=title, note="\n".join([*said, *filter(None, [note])]), looks=table
+    )
+    ax = figure.axes[0]
+    with style.context():
+        (draw_streams if streams else draw_field)(ax, cut)
+        for name, ahead in lookaheads.items():
+            draw_lookahead(ax, paths[name], ahead, table[name])
+    return figure
