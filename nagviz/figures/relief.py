@@ -47,12 +47,11 @@ SIGHTS = 80  # points of all paths from which a camera is tried
 SPREAD, ODD = 0.25, 0.05  # what a wide view, and an unusual one, count beside the share that is seen
 NARROW = 0.5  # the least ratio of the sides
 SHAPE = 0.85  # height to width of the figure, without its key
-MESH = 101  # at most so many points a side
 LONG = 26  # characters: a label that takes two lines
 TITLE_ROOM = 0.2  # inches
-PASSES = 6
+PASSES = 5
 SUN = 60  # degrees: from the camera to the light
-SHADE = 0.35  # how much darker a slope is that no light falls on
+SHADE = 0.3  # how much darker a slope is that no light falls on
 EDGE = 0.06  # inches of paper around everything
 FAINT = 0.5  # opacity of what is behind a hill
 
@@ -203,8 +202,8 @@ def _draw_box(ax: Axes3D, body: Relief, cut: Any) -> None:
     places = np.log10(ticks) if body.log else ticks
     seen = (places >= low - 1e-9 * tall) & (places <= low + 1.001 * tall)
     ax.set_zticks(places[seen], labels=[tick_text(tick) for tick in ticks[seen]])
-    ax.locator_params(axis="x", nbins=5)
-    ax.locator_params(axis="y", nbins=5)
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(6, prune="both"))  # in a corner two ends would meet
     words = {"parse_math": False, "fontsize": style.SMALL}
     ax.set_xlabel(wrapped(cut.labels[0], 1.5), labelpad=-7 + 7 * (len(cut.labels[0]) > LONG), **words)
     ax.set_ylabel(wrapped(cut.labels[1], 1.5), labelpad=-7 + 7 * (len(cut.labels[1]) > LONG), **words)
@@ -231,10 +230,19 @@ def _draw_body(ax: Axes3D, body: Relief, camera: Camera) -> Poly3DCollection:
     shares = np.interp(losses, body.levels, np.linspace(0, 1, body.levels.size))  # bands would have ragged edges
     colors = style.LANDSCAPE(shares)
     colors[..., :3] *= _light(body, camera)[..., None]
-    mesh = {"rcount": MESH, "ccount": MESH, "shade": False, "antialiased": False, "zorder": 1}
-    faces = ax.plot_surface(x, y, body.z, facecolors=colors, **mesh)
+    corners = _quads(np.stack([x, y, body.z], axis=-1))
+    whole = np.isfinite(corners).all(axis=(1, 2))
+    faces = Poly3DCollection(
+        corners[whole], facecolors=_quads(colors)[whole].mean(axis=1), linewidths=0, antialiased=False, zorder=1
+    )
     faces.set_rasterized(True)
-    return faces
+    return ax.add_collection3d(faces)
+
+
+def _quads(grid: np.ndarray) -> np.ndarray:
+    """(cells, 4, parts): the corners of each cell of a grid, (rows, columns, parts)."""
+    cells = np.stack([grid[:-1, :-1], grid[:-1, 1:], grid[1:, 1:], grid[1:, :-1]], axis=2)
+    return cells.reshape(-1, *cells.shape[2:])
 
 
 def _light(body: Relief, camera: Camera) -> np.ndarray:
@@ -314,8 +322,8 @@ def _fit(figure: Figure, ax: Axes3D) -> None:
     head = TITLE_ROOM if figure.get_suptitle() else 0.0
     figure.set_layout_engine("none")
     side, corner = 0.8 * width, np.array([0.1 * width, strip])
-    heavy = [artist for artist in ax.collections if isinstance(artist, Poly3DCollection)]
-    for artist in heavy:  # it lies within the box, and takes its time
+    heavy = [artist for artist in ax.collections if artist.get_visible()]
+    for artist in heavy:  # they lie within the box, and take their time
         artist.set_visible(False)
     for _ in range(PASSES):
         ax.set_position([*(corner / [width, height]), side / width, side / height])
@@ -333,8 +341,7 @@ def _fit(figure: Figure, ax: Axes3D) -> None:
 
 def _hints(paths: Mapping[str, Any]) -> dict[str, Artist]:
     marks = {"start": style.start(style.NEUTRAL), "end": style.star(style.NEUTRAL)} if paths else {}
-    hints: dict[str, Artist] = {what: Line2D([], [], ls="", **mark) for what, mark in marks.items()}
-    return hints
+    return {what: Line2D([], [], ls="", **mark) for what, mark in marks.items()}
 
 
 def _said(cut: Any, levels: Any) -> list[str]:
@@ -343,5 +350,5 @@ def _said(cut: Any, levels: Any) -> list[str]:
     said = []
     if finite.size:
         top = float((loss_levels(values) if levels is None else np.asarray(levels))[-1])
-        said += [f"Cut off at {tick_text(top)}."] if finite.max() > top else []
+        said += [f"The relief is cut off at {top:g}."] if finite.max() > top else []
     return said + (["Holes: the loss is not finite."] if finite.size < values.size else [])
