@@ -88,8 +88,8 @@ def dissect(
         >>> optimizer, params = nv.nag(0.05, momentum=0.8), jnp.array([4.0, 1.0])
         >>> updates, state = optimizer.update(jax.grad(loss)(params), optimizer.init(params))
         >>> seen = dissect(loss, optimizer, state, optax.apply_updates(params, updates), grid=5)
-        >>> print(seen.iterate.round(3), seen.next_iterate.round(3), seen.cut.values.shape)
-        [-1.  0.] [ 0.351 -0.225] (5, 5)
+        >>> print(seen.next_iterate.round(3), list(seen.rivals), seen.cut.values.shape)
+        [ 0.265 -0.349] ['heavy ball', 'gradient descent'] (5, 5)
     """
     batches = [batch] if batches is None and batch is not None else batches
     plane, ends, plain = _taken_apart(loss, optimizer, state, params, batch)
@@ -146,8 +146,19 @@ def _sum(one, two):
     return jax.tree.map(jnp.add, one, two)
 
 
+def _dot(one, two) -> float:
+    """In float64, whatever JAX is set to."""
+    pairs = zip(map(_wide, jax.tree.leaves(one)), map(_wide, jax.tree.leaves(two)), strict=True)
+    return float(sum(np.vdot(a, b).real for a, b in pairs))
+
+
+def _wide(leaf) -> np.ndarray:
+    leaf = np.asarray(leaf)
+    return leaf.astype(np.promote_types(leaf.dtype, np.float64))
+
+
 def _length(tree) -> float:
-    return float(optax.tree.norm(tree))
+    return float(np.sqrt(_dot(tree, tree)))
 
 
 def _is_lookahead(node) -> bool:
@@ -193,7 +204,7 @@ def _own_step(moved: Moved, standing: Moved):
 
 def _is_along(step, gradient) -> bool:
     """Whether a step is a multiple of minus the gradient."""
-    cosine = float(optax.tree.vdot(step, gradient)) / (_length(step) * _length(gradient) or 1.0)
+    cosine = _dot(step, gradient) / (_length(step) * _length(gradient) or 1.0)
     return cosine < ROUNDING**2 - 1
 
 

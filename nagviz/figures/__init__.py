@@ -1,8 +1,8 @@
 """What is seen: landscapes, paths and curves, for print.
 
 Numbers come first and ink last: `loss_levels` and `looks` return numbers, `draw_*` draw on axes and
-return artists, `landscape`, `landscapes` and `curves` make a `Figure`. Slices and paths are plain
-records; this room knows no model and no optimizer.
+return artists, and functions named after what is seen (`landscape`, `curves`, `step`, `field`, `surface`) make a
+`Figure`. Slices and paths are plain records; this room knows no model and no optimizer.
 
 >>> import io
 >>> from typing import NamedTuple
@@ -30,6 +30,7 @@ from nagviz.figures.lines import curves, draw_curve
 from nagviz.figures.map import draw_ground, draw_method, family
 from nagviz.figures.panels import landscape, landscapes
 from nagviz.figures.path import DrawnPath, draw_hidden, draw_path
+from nagviz.figures.relief import Camera, DrawnSurface, draw_surface, surface
 from nagviz.figures.style import COLUMN, LANDSCAPE, PAGE, Figure, Look, context, looks
 
 __all__ = [
@@ -37,9 +38,11 @@ __all__ = [
     "LANDSCAPE",
     "PAGE",
     "Anatomy",
+    "Camera",
     "Contours",
     "DrawnPath",
     "DrawnStep",
+    "DrawnSurface",
     "Figure",
     "Look",
     "Rival",
@@ -57,6 +60,7 @@ __all__ = [
     "draw_path",
     "draw_step",
     "draw_streams",
+    "draw_surface",
     "draw_values",
     "family",
     "field",
@@ -66,4 +70,5 @@ __all__ = [
     "loss_levels",
     "round_ticks",
     "step",
+    "surface",
 ]

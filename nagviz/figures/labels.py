@@ -49,7 +49,7 @@ class Label(NamedTuple):
     """A text that belongs to a point, or to an arrow."""
 
     text: str  # mathematics between dollars
-    color: str
+    color: str  # of what it belongs to
     at: np.ndarray  # data: (2,) a point, or (2, 2) the tail and the head of an arrow
 
 
@@ -66,7 +66,7 @@ def frame(ax: Axes) -> Frame:
     return Frame(ax.viewLim.min, ax.viewLim.size / sides, sides)
 
 
-def draw_labels(ax: Axes, labels: Sequence[Label], taken: np.ndarray, size: float = style.SMALL) -> list[Text]:
+def draw_labels(ax: Axes, labels: Sequence[Label], taken: np.ndarray, size: float = style.TEXT) -> list[Text]:
     """Write labels where they are read best.
 
     Args:
@@ -107,7 +107,7 @@ def _write(ax: Axes, low: np.ndarray, label: Label, size: float) -> Text:
     return ax.text(
         *low,
         label.text,
-        color=label.color,
+        color=style.written(label.color),
         fontsize=size,
         ha="left",
         va="baseline",

@@ -93,7 +93,7 @@ class DrawnSurface(NamedTuple):
     camera: Camera
 
 
-def relief(cut: Any, levels: Sequence[float] | np.ndarray | None = None) -> Relief:
+def sculpted(cut: Any, levels: Sequence[float] | np.ndarray | None = None) -> Relief:
     """A slice as a body: heights are losses, or their logarithms where these are positive and span decades.
 
     Args:
@@ -129,7 +129,7 @@ def best_camera(body: Relief, paths: Sequence[np.ndarray]) -> Camera:
     """Where most of the lifted paths is seen, and seen at length.
 
     Args:
-        body: of `relief`.
+        body: of `sculpted`.
         paths: (n, 3) each, in its coordinates.
     """
     every = np.concatenate([np.empty((0, 3)), *paths])
@@ -172,7 +172,7 @@ def draw_surface(
         levels: as for `draw_contours`.
         camera: by default the one that sees most of the paths.
     """
-    body = relief(cut, levels)
+    body = sculpted(cut, levels)
     draped = {name: body.lifted(_dense(points(path))) for name, path in paths.items()}
     camera = camera or best_camera(body, list(draped.values()))
     ax.computed_zorder = False

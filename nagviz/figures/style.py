@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import ListedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure as PlainFigure
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 from matplotlib.patheffects import Normal, Stroke
@@ -57,6 +57,7 @@ ARROW = 9.0
 HEAD = 5.5  # points: length of the head of an arrow that is a step
 SPOT = 4.4
 TEXT_HALO = 2.2
+DARKER = 0.4  # share of ink in the colour of a word that belongs to a line
 BAR = (1.025, 0.0, 0.035, 1.0)  # the colour bar, in units of its axes
 
 # Okabe and Ito (2008), told apart by colour-blind eyes. Yellow is left out: it vanishes on paper.
@@ -349,6 +350,16 @@ def lookahead(look: Look) -> dict[str, Any]:
         "zorder": look.order + 0.001,
         "path_effects": halo,
     }
+
+
+def written(color: str) -> str:
+    """A colour for small letters, darker than that of lines.
+
+    >>> written("#009E73")
+    '#0C6F59'
+    """
+    mixed = (1 - DARKER) * np.array(to_rgb(color)) + DARKER * np.array(to_rgb(INK))
+    return to_hex(mixed).upper()
 
 
 def resolve(names: Iterable[str], given: Mapping[str, Look] | None) -> dict[str, Look]:
