@@ -36,6 +36,7 @@ LONGEST = 0.82  # of that space: the arrow of the steepest slope
 SHORTEST = 0.35  # and the one of the least, so that its way is still seen
 GENTLE = 0.5  # slopes differ by factors: lengths go with this power of them
 STEEP = 0.95  # the share of arrows that the longest may stand for
+FLAT = 1e-12  # of the steepest slope: a rounding error, which points nowhere
 STREAMS = 101  # points on each side that streamlines are followed over
 AHEAD = 5.0  # points of path between two ticks of the look-ahead
 
@@ -82,7 +83,7 @@ def draw_field(ax: Axes, cut: Any) -> Quiver:
     at = on.data(np.stack(np.meshgrid(*rows), axis=-1).reshape(-1, 2))
     ways = read(cut, slopes(cut)[0], at)
     steep = np.linalg.norm(ways, axis=-1)
-    seen = np.isfinite(steep) & (steep > 0)
+    seen = steep > FLAT * np.max(steep, initial=0.0, where=np.isfinite(steep))
     return ax.quiver(*at[seen].T, *(_lengths(steep[seen])[:, None] * _unit(ways[seen] / on.scale)).T, **style.FIELD)
 
 
@@ -113,11 +114,11 @@ def draw_streams(ax: Axes, cut: Any, *, density: float = 1.0) -> StreamplotSet:
     x, y = (np.linspace(np.min(axis), np.max(axis), STREAMS) for axis in (cut.x, cut.y))
     at = np.stack(np.meshgrid(x, y), axis=-1)
     ways = read(cut, slopes(cut)[0], at.reshape(-1, 2)).reshape(at.shape)
-    largest = np.nanmax(np.abs(ways), initial=0.0, where=np.isfinite(ways)) or 1.0
+    largest = np.max(np.abs(ways), initial=0.0, where=np.isfinite(ways)) or 1.0
+    ways = np.ma.masked_invalid(ways / largest)
+    ways[(np.abs(ways) <= FLAT).all(axis=-1)] = np.ma.masked  # a line that stands still is never done
     limits = ax.viewLim.frozen()
-    drawn = ax.streamplot(
-        x, y, *np.moveaxis(np.ma.masked_invalid(ways / largest), -1, 0), density=density, **style.STREAM
-    )
+    drawn = ax.streamplot(x, y, ways[..., 0], ways[..., 1], density=density, **style.STREAM)
     ax.set(xlim=limits.intervalx, ylim=limits.intervaly)
     return drawn
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nagviz.figures import loss_levels, round_ticks
-from nagviz.figures.levels import roundest, tick_text
+from nagviz.figures.levels import even_levels, roundest, tick_text
 
 x = np.linspace(-1, 1, 51)
 BOWL = x**2 + 10 * x[:, None] ** 2
@@ -151,3 +151,17 @@ def test_tick_text_has_no_powers_of_ten_below_ten_thousand():
     ]
     assert tick_text(1e30) == "$10^{30}$"
     assert tick_text(1.5e-30) == r"$1.5{\times}10^{-30}$"
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, -1.0, 1e30])
+def test_even_levels_are_round_and_equally_far_apart(scale):
+    values = scale * (3.0 + np.linspace(0, 1, 400).reshape(20, 20))
+    edges = even_levels(values)
+    np.testing.assert_allclose(np.diff(edges), np.diff(edges)[0], rtol=1e-9)
+    assert 9 <= edges.size <= 17
+    assert edges[0] <= values.min()
+
+
+@pytest.mark.parametrize("values", [np.full(9, 2.0), np.array([0.0, 0.0, 0.0, 0.0, 1.0]), 1 + 1e-17 * np.arange(5)])
+def test_even_levels_of_what_has_none_are_those_of_any_landscape(values):
+    np.testing.assert_array_equal(even_levels(values), loss_levels(values))
