@@ -83,7 +83,8 @@ def draw_field(ax: Axes, cut: Any) -> Quiver:
     at = on.data(np.stack(np.meshgrid(*rows), axis=-1).reshape(-1, 2))
     ways = read(cut, slopes(cut)[0], at)
     steep = np.linalg.norm(ways, axis=-1)
-    seen = steep > FLAT * np.max(steep, initial=0.0, where=np.isfinite(steep))
+    known = np.isfinite(steep)
+    seen = known & (steep > FLAT * np.max(steep, initial=0.0, where=known))
     return ax.quiver(*at[seen].T, *(_lengths(steep[seen])[:, None] * _unit(ways[seen] / on.scale)).T, **style.FIELD)
 
 
@@ -100,13 +101,16 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / largest / np.linalg.norm(vectors / largest, axis=-1, keepdims=True)
 
 
-def draw_streams(ax: Axes, cut: Any, *, density: float = 1.0) -> StreamplotSet:
+def draw_streams(ax: Axes, cut: Any, *, density: float = 1.0) -> StreamplotSet | None:
     """The negative gradient as streamlines: the ways of gradient descent with small steps.
 
     Args:
         ax: the axes.
         cut: a slice, with `.gradient` or without.
         density: of the lines, as in matplotlib's `streamplot`.
+
+    Returns:
+        The lines, or None of a slice without a finite slope.
 
     Raises:
         ValueError: fewer than two rows or columns.
@@ -117,6 +121,8 @@ def draw_streams(ax: Axes, cut: Any, *, density: float = 1.0) -> StreamplotSet:
     largest = np.max(np.abs(ways), initial=0.0, where=np.isfinite(ways)) or 1.0
     ways = np.ma.masked_invalid(ways / largest)
     ways[(np.abs(ways) <= FLAT).all(axis=-1)] = np.ma.masked  # a line that stands still is never done
+    if ways.mask.all():
+        return None
     limits = ax.viewLim.frozen()
     drawn = ax.streamplot(x, y, ways[..., 0], ways[..., 1], density=density, **style.STREAM)
     ax.set(xlim=limits.intervalx, ylim=limits.intervaly)
