@@ -463,7 +463,9 @@ def _lengths(document: dict[str, Any]) -> list[Any]:
 def _grids(document: dict[str, Any], names: Sequence[str | None]) -> Iterator[tuple[Key, str]]:
     """Grids of learning rates, where nothing can choose of them."""
     data = document.get("data")
+    training = document.get("training")
     validated = isinstance(data, dict) and data.get("validation_fraction", 0)
+    chosen = validated or (isinstance(training, dict) and "target" in training)
     functions = _tables(document, "functions")
     for i, (table, name) in enumerate(zip(_tables(document, "optimizers"), names, strict=True)):
         if not isinstance(table.get("learning_rate"), list):
@@ -480,8 +482,12 @@ def _grids(document: dict[str, Any], names: Sequence[str | None]) -> Iterator[tu
                 f"is a grid, of which validation data choose, and {without[0]} has none; give one number, "
                 "or the function's own under its learning_rates",
             )
-        elif _ON_DATA & document.keys() and not validated:
-            yield key, "is a grid, of which validation data choose; give data.validation_fraction, or one number"
+        elif _ON_DATA & document.keys() and not chosen:
+            yield (
+                key,
+                "is a grid, of which validation data choose, or the steps to training.target; "
+                "give data.validation_fraction, or one number",
+            )
         elif "family" in document and issubclass(_optimizer(table), Member):
             yield key, "is a grid, which has no one place on the map of [family]; give one number"
 

@@ -18,6 +18,7 @@ from scipy.interpolate import RegularGridInterpolator
 
 from nagviz import figures
 from nagviz.experiment import report
+from nagviz.experiment.noise import METHODS
 from nagviz.experiment.report import ABOUT, FORMATS, Refusal, Row
 from nagviz.landscape import Projection, Slice, arrays, load_slice, save_slice
 
@@ -123,6 +124,29 @@ def keep_family(folder: Path, places: Mapping[str, np.ndarray], condition_number
     report.write(folder / "family.json", json.dumps(held) + "\n")
 
 
+def noise(folder: Path, ways: Ways) -> figures.Figure:
+    """What each method needs for a digit, by the noise, and the best correction."""
+    rows = _table(folder / "noise.csv")
+    varied, k = _column(rows, "sigma"), rows[0]["condition number"]
+    panels = {
+        f"steps to a decimal digit, k = {k:g}": {name: (varied, _column(rows, name)) for name in METHODS},
+        "best correction \u03b3": {METHODS[-1]: (varied, _column(rows, "correction"))},
+    }
+    lost = varied[~np.isfinite(_column(rows, METHODS[0]))]
+    note = f"{METHODS[0]} diverges in mean square from \u03c3 = {lost[0]:g} on." if len(lost) else None
+    return figures.curves(panels, across="noise \u03c3, as a share of the gradient", note=note, **ways)
+
+
+def targets(folder: Path, ways: Ways) -> figures.Figure:
+    """The steps to the target loss, by batch size; a gap where a trial did not get there."""
+    rows = _table(folder / "targets.csv")
+    series = {}
+    for name in dict.fromkeys(row["optimizer"] for row in rows):
+        of_one = [row for row in rows if row["optimizer"] == name]
+        series[name] = (_column(of_one, "batch size"), _column(of_one, "steps"))
+    return figures.curves({f"steps to a train loss of {rows[0]['target']:g}": series}, across="batch size", **ways)
+
+
 def _cut(file: Path, folder: Path, ways: Ways) -> figures.Figure:
     """What `nagviz slice` made."""
     del folder
@@ -134,6 +158,8 @@ FIGURES = {
     "landscape": Drawing(landscape, ("slices/[0-9].seen.zarr", "slices/[0-9][0-9].seen.zarr")),
     "curves": Drawing(curves, ("metrics.jsonl",), ("png",)),
     "family": Drawing(family, ("family.json",)),
+    "noise": Drawing(noise, ("noise.csv",)),
+    "targets": Drawing(targets, ("targets.csv",)),
 }
 
 
@@ -231,6 +257,23 @@ def _read(file: Path, parse: Callable[[str], Any]) -> Any:
         return parse(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, KeyError) as error:
         raise Refusal(f"{file} is missing or damaged: {error}; nagviz run --resume writes it anew") from None
+
+
+def _table(file: Path) -> list[dict[str, Any]]:
+    """The rows of a table, in which all but names are numbers; NaN where there is none."""
+
+    def parse(text):
+        rows = csv.DictReader(text.splitlines())
+        return [{key: x if key in _NAMES else float(x or "nan") for key, x in row.items()} for row in rows]
+
+    return _read(file, parse)
+
+
+_NAMES = ("problem", "optimizer")
+
+
+def _column(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
+    return np.array([row[name] for row in rows])
 
 
 def _is_several(shown: Shown) -> bool:

@@ -116,7 +116,7 @@ def _outcome(problem: Problem, rival: Rival, trial: Trial, seed: int, measured: 
 def choose(grid: dict[float, tuple[Outcome, ...]], validated: str | None) -> float:
     """The learning rate whose last validation loss is least in the mean over the seeds; of equals, the first.
 
-    A trial that diverged, or whose last validation loss is not finite, puts its rate behind those with fewer such.
+    Where paths end at a target the fewest steps go first. A trial that diverged, or whose last validation loss is not finite, puts its rate behind those with fewer such.
 
     Args:
         grid: what came of each.
@@ -127,7 +127,13 @@ def choose(grid: dict[float, tuple[Outcome, ...]], validated: str | None) -> flo
     return min(grid, key=lambda rate: _rank(grid[rate], validated))
 
 
-def _rank(outcomes: Sequence[Outcome], validated: str) -> tuple[int, float]:
-    losses = [math.nan if o.diverged is not None else float(o.measures[validated][-1]) for o in outcomes]
-    finite = [loss for loss in losses if math.isfinite(loss)]
-    return len(losses) - len(finite), float(np.mean(finite)) if finite else math.inf
+def _rank(outcomes: Sequence[Outcome], validated: str) -> tuple[float, ...]:
+    ends = [
+        (
+            int(o.steps[-1]),
+            float(o.measures[validated][-1]),
+        )  # as many steps as there are, but where a target is reached
+        for o in outcomes
+        if o.diverged is None and math.isfinite(o.measures[validated][-1])
+    ]
+    return len(outcomes) - len(ends), *(np.mean(ends, axis=0).tolist() if ends else (math.inf, math.inf))

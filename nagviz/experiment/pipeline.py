@@ -16,6 +16,7 @@ from nagviz.experiment import drawing, report, results
 from nagviz.experiment.config import dump
 from nagviz.experiment.family_map import coefficients, make_methods
 from nagviz.experiment.measures import measurer
+from nagviz.experiment.noise import law
 from nagviz.experiment.outcomes import Standing, read_path, read_standings
 from nagviz.experiment.pivot import Layout, make_layout, pivot_rows
 from nagviz.experiment.planes import View, stand
@@ -122,13 +123,18 @@ def _write(config: Config, folder: Path, problems, standings, layout: Layout | N
     metrics = list(results.metric_rows(problems, standings))
     report.write(folder / "metrics.jsonl", report.jsonl(metrics))
     rows = results.result_rows(problems, standings)
-    tables = {"results": rows, "grid": results.grid_rows(problems, standings)}
+    tables = {
+        "results": rows,
+        "grid": results.grid_rows(problems, standings),
+        "targets": results.target_rows(problems, standings),
+    }
     if layout is not None:
         tables["table"] = pivot_rows(layout, problems, standings)
+    if config.noise is not None:
+        tables["noise"] = law(config.noise.condition_number, config.noise.sigmas)
     for name, table in tables.items():
         if table:
-            report.write(folder / f"{name}.csv", report.comma_separated(table))
-            report.write(folder / f"{name}.md", report.markdown(table) + "\n")
+            report.write_table(folder, name, table)
     drawing.draw(folder, list(drawing.own(folder)))
     report.show(rows)
     if layout is not None:

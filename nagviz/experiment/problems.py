@@ -51,7 +51,7 @@ class Problem(NamedTuple):
     watch: Measure | None = None  # what tells divergence; the first measure if left out
     judged: Callable[..., jax.Array] | None = None  # the loss as it is measured and cut, where that differs
     normalised: bool = False  # whether that recomputes the statistics of batch norm at every point
-    validated: str | None = None  # the measure that chooses of a grid of learning rates
+    validated: str | None = None  # the measure that chooses of a grid of learning rates, after the steps to a tolerance
     checkpoint_every: int = 1000  # steps, at least
     measure_every: int = 1  # snapshots between two that are measured
     margin: float = 0.2  # around the paths on a slice, as a share of their extent
@@ -122,7 +122,7 @@ def make_problems(config: Config, *, trust: bool = False) -> list[Problem]:
             problem.
     """
     require_trust(own_code(config), trust)
-    on_data = [_on_data(config)] if isinstance(config, DataRun) else []
+    on_data = _on_data(config) if isinstance(config, DataRun) else []
     functions = (_convex if isinstance(f, Logistic) else _planar for f in config.functions)
     return [*(make(config, f) for make, f in zip(functions, config.functions, strict=True)), *on_data]
 
@@ -134,7 +134,7 @@ def own_code(config: Config) -> dict[str, str | None]:
     return {f"{key}.function": getattr(getattr(config, key), "function", None) for key in ("model", "loss")}
 
 
-_WATCHED = 256  # samples that tell at every snapshot whether the loss is finite; it is trained by, and measured on, all
+_WATCHED = 256  # samples that tell at every snapshot whether the loss is finite, where it need not tell of a target
 
 
 def _rivals(config: Config, steps: int, learning_rates: dict[str, float], surface: Landscape | None = None):
@@ -155,8 +155,25 @@ def _snapshots(config: Config, steps: int) -> np.ndarray:
     return np.arange(config.every, steps + 1, config.every)
 
 
-def _on_data(config: DataRun) -> Problem:
-    dataset = _dataset(config)
+def _on_data(config: DataRun) -> list[Problem]:
+    """One, or one for each batch size, which differ in nothing else."""
+    sizes = _sizes(config)
+    problem = _of_dataset(config, _dataset(config, max(sizes)))
+    if len(sizes) == 1:
+        return [problem]
+    return [
+        problem._replace(name=f"{problem.name}, batch {size}", batches=problem.batches._replace(size=size))
+        for size in sizes
+    ]
+
+
+def _sizes(config: DataRun) -> tuple[int, ...]:
+    size = config.training.batch_size
+    return size if isinstance(size, tuple) else (size,)
+
+
+def _of_dataset(config: DataRun, dataset: Dataset) -> Problem:
+    """With the least batch size."""
     seeds = tuple(range(config.seed, config.seed + config.seeds))
     task, inputs = dataset.task, dataset.train.inputs
     models = [make_model(config.model, task, inputs, dataset.outputs, seed) for seed in seeds]
@@ -165,10 +182,10 @@ def _on_data(config: DataRun) -> Problem:
     parts = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     parts = jax.device_put({name: part for name, part in parts.items() if part is not None})
     predict = predictor(model, parts["train"].inputs[:AT_ONCE])
-    mean_loss = mean_over(predict, task_loss)
+    mean_loss, target = mean_over(predict, task_loss), config.training.target
     measures = {f"{name} loss": Measure(mean_loss, part) for name, part in parts.items() if name != "test"}
     shown = config.slice.samples or len(inputs)
-    some = jax.tree.map(lambda leaf: leaf[:shown], parts["train"])
+    some, few = (jax.tree.map(lambda leaf, n=n: leaf[:n], parts["train"]) for n in (shown, _WATCHED))
 
     def loss(params, batch):
         return task_loss(model.apply(params, batch.inputs), batch.targets)
@@ -177,17 +194,18 @@ def _on_data(config: DataRun) -> Problem:
         name=config.data.kind,
         starts=tuple(model.params for model in models),
         loss=loss,
-        batches=Batches(parts["train"], config.training.batch_size, config.seed),
+        batches=Batches(parts["train"], _sizes(config)[0], config.seed),
         snapshots=_snapshots(config, config.steps),
         rivals=_rivals(config, config.steps, {}),
         measures={**measures, score.name: Measure(mean_over(predict, score.function), parts["test"])},
         quantity=f"train {config.loss.function if config.loss else QUANTITIES[task]}, {shown:,} samples",
         sliced=Measure(mean_loss, some) if shown < len(inputs) else measures["train loss"],
         seeds=seeds,
-        watch=Measure(loss, jax.tree.map(lambda leaf: leaf[:_WATCHED], parts["train"])),
+        watch=measures["train loss"] if target is not None else Measure(loss, few),
         judged=lambda params, batch: task_loss(predict(params)(batch.inputs), batch.targets),
         normalised=model.statistics is not None,
-        validated="validation loss" if dataset.validation is not None else None,
+        validated="train loss" if target is not None else "validation loss" if dataset.validation is not None else None,
+        tolerance=target,
         checkpoint_every=config.checkpoint_every,
         measure_every=config.measure_every,
         margin=config.slice.margin,
@@ -196,13 +214,11 @@ def _on_data(config: DataRun) -> Problem:
     )
 
 
-def _dataset(config: DataRun) -> Dataset:
+def _dataset(config: DataRun, largest: int) -> Dataset:
     dataset = DATA[config.data.kind](config.data, config.seed)
     count = len(dataset.train.inputs)
-    if config.training.batch_size > count:
-        raise Refusal(
-            f"training.batch_size: must be at most the {count} training samples, got {config.training.batch_size}"
-        )
+    if largest > count:
+        raise Refusal(f"training.batch_size: must be at most the {count} training samples, got {largest}")
     if (config.slice.samples or 0) > count:
         raise Refusal(f"slice.samples: must be at most the {count} training samples, got {config.slice.samples}")
     return dataset

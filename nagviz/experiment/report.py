@@ -25,6 +25,8 @@ _FIGURES = {
     "landscape": "the paths on a slice of the loss",
     "curves": "what was measured, over the steps",
     "family": "the methods on the map of the family",
+    "noise": "steps to a decimal digit by noise, and the best correction",
+    "targets": "steps to the target loss, by batch size",
     "slice-*": "the loss on another plane, by nagviz slice",
 }
 OUTPUTS = {  # what is what in a run's folder; `start_folder` may delete it when told to overwrite, and nothing else
@@ -35,6 +37,10 @@ OUTPUTS = {  # what is what in a run's folder; `start_folder` may delete it when
     "grid.csv": "likewise, numbers in full",
     "table.md": "the results by two keys of the optimizers, to read",
     "table.csv": "likewise, numbers in full",
+    "noise.md": "the law of noise that grows with the gradient, to read",
+    "noise.csv": "likewise, numbers in full",
+    "targets.md": "the steps to the target loss, to read",
+    "targets.csv": "likewise, numbers in full",
     "metrics.jsonl": "what was measured at every snapshot, one JSON object a line",
     "family.json": "step weight, momentum and correction of the methods, by age",
     "slices/*.seen.zarr": "the paths as they lie on a slice",
@@ -190,6 +196,12 @@ def write(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
+
+
+def write_table(folder: Path, name: str, rows: Sequence[Row]) -> None:
+    """Write rows as a CSV and as a Markdown table."""
+    write(folder / f"{name}.csv", comma_separated(rows))
+    write(folder / f"{name}.md", markdown(rows) + "\n")
 
 
 def jsonl(rows: Iterable[Row]) -> str:

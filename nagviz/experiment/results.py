@@ -77,13 +77,59 @@ def _result(problem: Problem, standing: Standing) -> Row:
     row = {"learning rate": standing.learning_rate, **means(outcomes, list(problem.measures))}
     notes = [_lost(outcomes), _at_the_edge(standing)]
     if problem.tolerance is not None:
-        (outcome,) = outcomes  # of a function, on which nothing is random
-        reached = outcome.diverged is None and next(iter(outcome.measures.values()))[-1] <= problem.tolerance
-        row[f"steps to {problem.tolerance:g}"] = int(outcome.steps[-1]) if reached else None
-        row["restarts"] = outcome.restarts
-        notes.append("" if reached or notes[0] else f"not in {problem.steps} steps")
+        row |= _way(problem, outcomes)
+        notes.append(_short(problem, outcomes))
     seconds = float(np.mean([outcome.seconds for outcome in outcomes]))
     return {**row, "seconds": round(seconds, 3), "note": "; ".join(note for note in notes if note)}
+
+
+def _way(problem: Problem, outcomes: Sequence[Outcome]) -> Row:
+    """How long the way to the tolerance was: mean and spread over seeds, nothing unless all got there."""
+    counts, label = [_steps_needed(problem, outcome) for outcome in outcomes], f"steps to {problem.tolerance:g}"
+    if len(outcomes) == 1:
+        return {label: counts[0], "restarts": outcomes[0].restarts}
+    known = None not in counts
+    spread = {label: _mean(counts) if known else None, f"{label} \u00b1": _spread(counts) if known else None}
+    return {**spread, "restarts": _mean([outcome.restarts for outcome in outcomes])}
+
+
+def _steps_needed(problem: Problem, outcome: Outcome) -> int | None:
+    """The steps after which a trial was where it ends."""
+    last = int(outcome.steps[-1])
+    near = next(iter(outcome.measures.values()))[-1] <= problem.tolerance
+    return last if outcome.diverged is None and (near or last < problem.steps) else None
+
+
+def _short(problem: Problem, outcomes: Sequence[Outcome]) -> str:
+    """Which trials did not get to the tolerance, of those that did not diverge."""
+    short = [o for o in outcomes if o.diverged is None and _steps_needed(problem, o) is None]
+    seeds = f"seed {', '.join(str(o.seed) for o in short)} " if len(outcomes) > 1 else ""
+    return f"{seeds}not in {problem.steps} steps" if short else ""
+
+
+def target_rows(problems: Sequence[Problem], standings: Standings) -> list[Row]:
+    """The steps that each optimizer needed to the target of the training, where batch sizes are compared."""
+    sized = [(problem, standing) for problem, standing in _each(problems, standings) if _has_target(problem)]
+    if sum(map(_has_target, problems)) < 2:
+        return []
+    return [
+        {
+            "optimizer": standing.rival,
+            "batch size": problem.batches.size,
+            "target": problem.tolerance,
+            "steps": _mean_steps(problem, standing.chosen),
+        }
+        for problem, standing in sized
+    ]
+
+
+def _has_target(problem: Problem) -> bool:
+    return problem.batches is not None and problem.tolerance is not None
+
+
+def _mean_steps(problem: Problem, outcomes: Sequence[Outcome]) -> float | None:
+    counts = [_steps_needed(problem, outcome) for outcome in outcomes]
+    return None if None in counts else _mean(counts)
 
 
 def means(outcomes: Sequence[Outcome], names: Sequence[str]) -> dict[str, float]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from nagviz.figures import style
 from nagviz.figures.key import draw_key, wrapped
@@ -67,6 +67,7 @@ def curves(
     width: float = style.PAGE,
     note: str | None = None,
     looks: Mapping[str, Look] | None = None,
+    across: str = "step",
 ) -> Figure:
     """Panels side by side (four stand two by two) under one key.
 
@@ -79,6 +80,8 @@ def curves(
         width: inches.
         note: a line of small text under the key.
         looks: `looks(names)` of the whole run.
+        across: what stands in place of the step, such as a batch size: positive numbers, drawn by their ratios and
+            each with a tick of its own.
     """
     if not panels:
         raise ValueError("panels is empty: give at least one {label: {name: (steps, values)}}")
@@ -89,7 +92,7 @@ def curves(
         figure = Figure(figsize=(width, rows * (SHAPE * (width / columns - 0.5) + 0.4)))
         grid = figure.add_gridspec(rows, columns)
         for (label, series), cell in zip(panels.items(), grid, strict=False):
-            _draw_panel(figure.add_subplot(cell), label, series, table)
+            _draw_panel(figure.add_subplot(cell), label, series, table, across)
         entries = {name: Line2D([], [], **style.curve(look)) for name, look in table.items()}
         restarted = any(
             np.size(marked) for series in panels.values() for _, _, *marks in series.values() for marked in marks
@@ -99,14 +102,17 @@ def curves(
     return figure
 
 
-def _draw_panel(ax: Axes, label: str, series: Mapping[str, Series], table: Mapping[str, Look]) -> None:
+def _draw_panel(ax: Axes, label: str, series: Mapping[str, Series], table: Mapping[str, Look], across: str) -> None:
     for name, (steps, values, *restarts) in series.items():
         draw_curve(ax, steps, values, table[name], name)
         for marked in restarts:
             draw_restarts(ax, steps, values, marked, table[name])
-    ax.set_xlabel("step")
+    ax.set_xlabel(across, parse_math=False)
     ax.set_ylabel(wrapped(label, 1.8), parse_math=False)
-    scale_steps(ax, [np.max(steps) for steps, *_ in series.values()])
+    if across == "step":
+        scale_steps(ax, [np.max(steps) for steps, *_ in series.values()])
+    else:
+        _scale_varied(ax, np.unique(np.concatenate([varied for varied, *_ in series.values()])))
     ax.margins(x=0.02)
     ax.grid(axis="y", **style.GRID)
     ax.spines[["top", "right"]].set_visible(False)
@@ -125,6 +131,14 @@ def scale_steps(ax: Axes, lengths: Sequence[float]) -> None:
     if max(lengths) > UNEQUAL * max(1, min(lengths)):
         ax.set(xscale="log", xlim=(1, None))
         ax.xaxis.set_major_formatter(FuncFormatter(tick_text))
+
+
+def _scale_varied(ax: Axes, varied: np.ndarray) -> None:
+    """What was varied by its ratios, with a tick at each number."""
+    ax.set_xscale("log")
+    ax.xaxis.set_major_locator(FixedLocator(varied))
+    ax.xaxis.set_major_formatter(FuncFormatter(tick_text))
+    ax.xaxis.set_minor_locator(NullLocator())
 
 
 def _ratio(values: list[np.ndarray]) -> float:

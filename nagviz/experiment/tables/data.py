@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from nagviz.experiment.tables.values import Record
+from nagviz.experiment.tables.values import BatchSizes, Positive, Record
 
 Path = Annotated[str, Field(min_length=1, max_length=4096)]  # from where the run is started, or with ~
 Word = Annotated[str, Field(min_length=1, max_length=200)]
@@ -168,4 +168,5 @@ Data = (
 class Training(Record):
     """How the data reach the optimizers."""
 
-    batch_size: Annotated[int, Field(ge=1, le=2**24)]  # examples per step
+    batch_size: BatchSizes  # examples per step; each of several is a problem of its own
+    target: Positive | None = None  # of the train loss, where a path is complete

@@ -10,7 +10,7 @@ from nagviz.experiment.tables.functions import TestFunction
 from nagviz.experiment.tables.models import Model, OwnLoss
 from nagviz.experiment.tables.optimizers import Optimizer
 from nagviz.experiment.tables.sinks import Sink
-from nagviz.experiment.tables.values import Count, FolderName, Label, Margin, Positive, Record, Side
+from nagviz.experiment.tables.values import Count, FolderName, Label, Margin, Positive, Record, Side, Sizes
 
 
 class Pca(Record):
@@ -75,6 +75,13 @@ class Table(Record):
     measure: Label | None = None  # in the cells; by default the last column of the results that is measured
 
 
+class Noise(Record):
+    """The exact law of noise that grows with the gradient, on a quadratic."""
+
+    condition_number: Annotated[float, Field(gt=1, le=1e8)] = 100.0
+    sigmas: Sizes  # of the noise, as shares of the gradient
+
+
 class Run(Record):
     """What all runs have."""
 
@@ -89,6 +96,7 @@ class Run(Record):
     slice: Grid = Grid()
     family: Family | None = None
     table: Table | None = None
+    noise: Noise | None = None
     optimizers: Annotated[tuple[Annotated[Optimizer, Field(discriminator="kind")], ...], Field(min_length=1)]
     sinks: tuple[Annotated[Sink, Field(discriminator="kind")], ...] = ()  # besides the run's folder
 

@@ -1,6 +1,6 @@
 """What the keys of a config may hold."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 
@@ -29,10 +29,10 @@ def _distinct(numbers: tuple[float, ...]) -> tuple[float, ...]:
     return numbers
 
 
-def _rising(counts: tuple[int, ...]) -> tuple[int, ...]:
-    if sorted(set(counts)) != list(counts):
+def _rising(numbers: tuple[Any, ...]) -> tuple[Any, ...]:
+    if sorted(set(numbers)) != list(numbers):
         raise ValueError("must increase from each number to the next")
-    return counts
+    return numbers
 
 
 FORMS = ("<number>", "<array>")  # in pydantic's locations, of what may be either; no key is named so
@@ -55,6 +55,13 @@ Rates = Annotated[  # a learning rate, or a grid of them
     Discriminator(_form),
 ]
 Counts = Annotated[tuple[Count, ...], Field(min_length=1, max_length=64), AfterValidator(_rising)]
+Sizes = Annotated[tuple[Positive, ...], Field(min_length=1, max_length=64), AfterValidator(_rising)]
+BatchSize = Annotated[int, Field(ge=1, le=2**24)]
+BatchSizes = Annotated[  # examples per step, or several such numbers to be compared
+    Annotated[BatchSize, Tag(FORMS[0])]
+    | Annotated[tuple[BatchSize, ...], Field(min_length=2, max_length=64), AfterValidator(_rising), Tag(FORMS[1])],
+    Discriminator(_form),
+]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 ConditionNumber = Annotated[float, Field(ge=1)]
