@@ -520,6 +520,10 @@ def _divisions(document: dict[str, Any]) -> Iterator[tuple[Key, str]]:
     every, steps = document.get("every", 1), document.get("steps")
     if counts(every) and counts(steps) and steps % every:
         yield ("every",), f"must divide steps = {steps}, got {every}"
+    sharpness = document.get("sharpness")
+    seen = sharpness.get("every") if isinstance(sharpness, dict) else None
+    if counts(every) and counts(seen) and seen % every:
+        yield ("sharpness", "every"), f"must be a multiple of every = {every}, got {seen}"
     for i, table in enumerate(_tables(document, "functions")):
         own = table.get("steps")
         if counts(every) and counts(own) and own % every:

@@ -18,7 +18,7 @@ from scipy.interpolate import RegularGridInterpolator
 
 from nagviz import figures
 from nagviz.experiment import report
-from nagviz.experiment.noise import METHODS
+from nagviz.experiment.noise import METHODS, largest_noise, nesterov
 from nagviz.experiment.report import ABOUT, FORMATS, Refusal, Row
 from nagviz.landscape import Projection, Slice, arrays, load_slice, save_slice
 
@@ -132,8 +132,7 @@ def noise(folder: Path, ways: Ways) -> figures.Figure:
         f"steps to a decimal digit, k = {k:g}": {name: (varied, _column(rows, name)) for name in METHODS},
         "best correction \u03b3": {METHODS[-1]: (varied, _column(rows, "correction"))},
     }
-    lost = varied[~np.isfinite(_column(rows, METHODS[0]))]
-    note = f"{METHODS[0]} diverges in mean square from \u03c3 = {lost[0]:g} on." if len(lost) else None
+    note = f"{METHODS[0]} diverges in mean square above \u03c3 = {largest_noise(nesterov(k), k):.4f}."
     return figures.curves(panels, across="noise \u03c3, as a share of the gradient", note=note, **ways)
 
 
@@ -144,7 +143,23 @@ def targets(folder: Path, ways: Ways) -> figures.Figure:
     for name in dict.fromkeys(row["optimizer"] for row in rows):
         of_one = [row for row in rows if row["optimizer"] == name]
         series[name] = (_column(of_one, "batch size"), _column(of_one, "steps"))
-    return figures.curves({f"steps to a train loss of {rows[0]['target']:g}": series}, across="batch size", **ways)
+    panel = {f"steps to a train loss of {rows[0]['target']:g}": series}
+    return figures.curves(panel, across="batch size", **{"width": figures.COLUMN, **ways})
+
+
+def sharpness(folder: Path, ways: Ways) -> figures.Figure:
+    """The largest curvatures along each path, under what its method can bear."""
+    paths: dict[str, list[Mapping[str, Any]]] = {}
+    for row in _table(folder / "sharpness.csv"):
+        name = f"{row['optimizer']}, {row['problem']}" if "problem" in row else row["optimizer"]
+        paths.setdefault(name, []).append(row)
+    return figures.spectrum({name: _spectrum(rows) for name, rows in paths.items()}, **ways)
+
+
+def _spectrum(rows: Sequence[Mapping[str, Any]]) -> figures.Spectrum:
+    values = [_column(rows, name) for name in rows[0] if name.startswith("eigenvalue ")]
+    limit = _column(rows, "limit")
+    return figures.Spectrum(_column(rows, "step"), np.stack(values, axis=1), None if np.isnan(limit).all() else limit)
 
 
 def _cut(file: Path, folder: Path, ways: Ways) -> figures.Figure:
@@ -159,7 +174,8 @@ FIGURES = {
     "curves": Drawing(curves, ("metrics.jsonl",), ("png",)),
     "family": Drawing(family, ("family.json",)),
     "noise": Drawing(noise, ("noise.csv",)),
-    "targets": Drawing(targets, ("targets.csv",)),
+    "targets": Drawing(targets, ("targets.csv",), ("png",)),
+    "sharpness": Drawing(sharpness, ("sharpness.csv",)),
 }
 
 

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import brentq, minimize
 
 CURVATURES = 17  # of which the worst counts
 
@@ -60,6 +60,23 @@ def steps_to_a_digit(method: Method, sigma: float, condition_number: float) -> f
     """Steps in which the root mean square distance falls tenfold; infinite where it does not fall."""
     factor = growth(method, sigma, condition_number)
     return -2 * math.log(10) / math.log(factor) if factor < 1 else math.inf
+
+
+def largest_noise(method: Method, condition_number: float) -> float:
+    """The noise above which a method that converges without noise diverges in mean square.
+
+    Example:
+        >>> print(f"{largest_noise(nesterov(100), 100):.4f}")
+        0.5016
+    """
+
+    def excess(sigma):
+        return growth(method, sigma, condition_number) - 1
+
+    above = 1.0
+    while excess(above) < 0:
+        above *= 2
+    return brentq(excess, 0.0, above)
 
 
 def nesterov(condition_number: float) -> Method:
@@ -141,7 +158,7 @@ def _row(sigma: float, k: float) -> dict[str, float]:
         "condition number": k,
         "sigma": float(sigma),
         **needs,
-        "learning rate × L": h,
+        "learning rate L": h,
         "momentum": mu,
         "correction": gamma,
     }

@@ -116,7 +116,8 @@ def _outcome(problem: Problem, rival: Rival, trial: Trial, seed: int, measured: 
 def choose(grid: dict[float, tuple[Outcome, ...]], validated: str | None) -> float:
     """The learning rate whose last validation loss is least in the mean over the seeds; of equals, the first.
 
-    Where paths end at a target the fewest steps go first. A trial that diverged, or whose last validation loss is not finite, puts its rate behind those with fewer such.
+    Where paths end at a target the fewest steps go first. A trial that diverged, or whose last validation loss is not
+    finite, puts its rate behind those with fewer such.
 
     Args:
         grid: what came of each.

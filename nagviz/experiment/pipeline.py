@@ -21,6 +21,7 @@ from nagviz.experiment.outcomes import Standing, read_path, read_standings
 from nagviz.experiment.pivot import Layout, make_layout, pivot_rows
 from nagviz.experiment.planes import View, stand
 from nagviz.experiment.problems import Problem, cut, make_problems
+from nagviz.experiment.sharpness import sharpness_rows
 from nagviz.experiment.sinks import require_sinks, send
 from nagviz.experiment.tables.runs import Config
 from nagviz.experiment.trials import is_done, run_trials, side_by_side
@@ -50,12 +51,17 @@ def run(config: Config, folder: Path, *, resume: bool = False, overwrite: bool =
         for problem in problems
         for rival in problem.rivals
     )
+    asked = getattr(config, "sharpness", None)
+    if asked is not None:
+        work += sum((p.steps // asked.every + 1) * len(p.rivals) for p in problems if p.batches)
     with report.progress(work + len(problems) * config.slice.grid) as advance:
         standings = []
         for number, problem in enumerate(problems):
             with problem.precision():
                 standings.append(_race(problem, folder, number, advance))
         _cut(problems, standings, config.slice.grid, folder / "slices", advance)
+        if asked is not None:
+            _sharpness(config, problems, standings, folder / "sharpness.csv", advance)
     if config.family is not None:
         places = {name: coefficients(method) for name, method in methods.items()}
         drawing.keep_family(folder, places, config.family.condition_number)
@@ -102,6 +108,17 @@ def _ends(problem: Problem, view: View) -> dict[str, float]:
     measured = measurer({"loss": problem.sliced})
     ends = {name: jax.tree.map(lambda leaf: leaf[-1:], path.params) for name, path in view.paths.items()}
     return {name: float(measured(end)["loss"][0]) for name, end in ends.items()}
+
+
+def _sharpness(config: Config, problems, standings, file: Path, advance) -> None:
+    """The largest curvatures along the paths on data."""
+    rows = [
+        {**results.named(problems, problem), **row}
+        for problem, race in zip(problems, standings, strict=True)
+        if problem.batches
+        for row in sharpness_rows(problem, race, config.optimizers, config.sharpness, advance)
+    ]
+    report.write(file, report.comma_separated(rows))
 
 
 def _view(problem: Problem, paths) -> View | None:

@@ -27,6 +27,7 @@ _FIGURES = {
     "family": "the methods on the map of the family",
     "noise": "steps to a decimal digit by noise, and the best correction",
     "targets": "steps to the target loss, by batch size",
+    "sharpness": "the largest Hessian eigenvalues along the paths, under what each method can bear",
     "slice-*": "the loss on another plane, by nagviz slice",
 }
 OUTPUTS = {  # what is what in a run's folder; `start_folder` may delete it when told to overwrite, and nothing else
@@ -41,6 +42,7 @@ OUTPUTS = {  # what is what in a run's folder; `start_folder` may delete it when
     "noise.csv": "likewise, numbers in full",
     "targets.md": "the steps to the target loss, to read",
     "targets.csv": "likewise, numbers in full",
+    "sharpness.csv": "the largest Hessian eigenvalues along the paths, and the limit of each method",
     "metrics.jsonl": "what was measured at every snapshot, one JSON object a line",
     "family.json": "step weight, momentum and correction of the methods, by age",
     "slices/*.seen.zarr": "the paths as they lie on a slice",

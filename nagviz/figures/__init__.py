@@ -31,6 +31,7 @@ from nagviz.figures.map import draw_ground, draw_method, family
 from nagviz.figures.panels import landscape, landscapes
 from nagviz.figures.path import DrawnPath, draw_hidden, draw_path
 from nagviz.figures.relief import Camera, DrawnSurface, draw_surface, surface
+from nagviz.figures.spectrum import Spectrum, draw_spectrum, spectrum
 from nagviz.figures.style import COLUMN, LANDSCAPE, PAGE, Figure, Look, context, looks
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "Figure",
     "Look",
     "Rival",
+    "Spectrum",
     "context",
     "curves",
     "draw_bar",
@@ -58,6 +60,7 @@ __all__ = [
     "draw_lookahead",
     "draw_method",
     "draw_path",
+    "draw_spectrum",
     "draw_step",
     "draw_streams",
     "draw_surface",
@@ -69,6 +72,7 @@ __all__ = [
     "looks",
     "loss_levels",
     "round_ticks",
+    "spectrum",
     "step",
     "surface",
 ]

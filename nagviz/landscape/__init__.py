@@ -16,7 +16,7 @@ from nagviz.landscape.recorder import (
 )
 from nagviz.landscape.refinement import Refined, interpolate, refine
 from nagviz.landscape.slicing import Slice, evaluate
-from nagviz.landscape.spectrum import hessian_plane
+from nagviz.landscape.spectrum import Curvatures, curvatures, hessian_plane
 from nagviz.landscape.storage import (
     from_numpy,
     load_plane,
@@ -33,6 +33,7 @@ from nagviz.landscape.trajectory import Trajectory, snapshot_steps, stack_snapsh
 from nagviz.landscape.vtk import save_vts
 
 __all__ = [
+    "Curvatures",
     "Diagnosis",
     "Effort",
     "Finding",
@@ -46,6 +47,7 @@ __all__ = [
     "append_rows",
     "bytes_in_words",
     "commit_rows",
+    "curvatures",
     "diagnose",
     "embed",
     "evaluate",

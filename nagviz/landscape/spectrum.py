@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -98,6 +98,88 @@ def hessian_plane(
             axis=1,
         )
     return _plane(params, vectors, np.asarray(product(flat, groups, vectors)), restore)
+
+
+class Curvatures(NamedTuple):
+    """The largest eigenvalues of the Hessian along a path."""
+
+    values: np.ndarray  # (points, count) falling in each row; NaN where the Hessian is not finite
+    residuals: np.ndarray  # (points, count): |H v - lambda v|
+
+
+def curvatures(
+    loss: Callable[..., jax.Array],
+    points: Params,
+    *,
+    batches: Iterable[Any] | None = None,
+    count: int = 1,
+    key: Key = 0,
+    tolerance: float = 1e-3,
+    iterations: int = 100,
+    report: Callable[[], None] = lambda: None,
+) -> Curvatures:
+    """The largest eigenvalues of the loss's Hessian at each point of a path.
+
+    Each search starts from the eigenvectors of the point before, which on a path of small steps are nearly right, with
+    a vector of chance beside them so that one that was small before is not missed.
+
+    Args:
+        loss: `loss(params)`, or `loss(params, batch)` with batches, a mean over the batch; twice differentiable.
+        points: parameters with one more axis in front of each leaf, in the order of the path.
+        batches: trees of arrays whose leading axis numbers the samples; weighted by it. All are held on the device.
+        count: eigenvalues of each point.
+        key: a seed or key for the vectors that the searches start from.
+        tolerance: stop at residuals of this share of the eigenvalue.
+        iterations: stop after so many in any case.
+        report: called after each point.
+
+    Raises:
+        ValueError: complex parameters, none that float, or fewer than `count`; no batch.
+
+    Example:
+        >>> points = jnp.array([[1.0, 0.0, 0.5], [2.0, 0.0, 0.5]])
+        >>> found = curvatures(lambda w: jnp.sum(w**4) / 12, points, count=2)  # the Hessian has w^2 on its diagonal
+        >>> print(found.values.round(4).tolist())
+        [[1.0, 0.25], [4.0, 0.25]]
+
+    Source: Knyazev (2001); Cohen et al. (2021) for what it shows of training.
+    """
+    require_floating("points", points)
+    wide = jax.tree.map(lambda leaf: jnp.promote_types(jnp.result_type(leaf), jnp.float32), points)
+    at = [jax.tree.map(lambda leaf, d, i=i: jnp.asarray(leaf[i], d), points, wide) for i in range(_length(points))]
+    flat, restore = ravel_pytree(at[0])
+    if not 1 <= count <= flat.size or jnp.iscomplexobj(flat):
+        raise ValueError(f"count must be from 1 to the {flat.size} real parameters, got {count} of {flat.dtype}")
+    groups = jax.device_put(_groups(batches))
+    product = partial(_product, loss, restore)
+    find = jax.jit(partial(_along, product, count, iterations, tolerance))
+    keys = jax.random.split(as_key(key)[0], len(at) + 1)
+    kept = jax.random.normal(keys[0], (flat.size, count), flat.dtype)
+    rows = []
+    for point, chance in zip(at, keys[1:], strict=True):
+        values, residuals, found = find(ravel_pytree(point)[0], groups, kept, chance)
+        kept = found if np.all(np.isfinite(found)) else kept
+        rows.append((np.asarray(values, np.float64), np.asarray(residuals, np.float64)))
+        report()
+    return Curvatures(*(np.stack(column) for column in zip(*rows, strict=True)))
+
+
+def _length(points) -> int:
+    return len(jax.tree.leaves(points)[0])
+
+
+def _along(product, count, iterations, tolerance, flat, groups, kept, key):
+    """Eigenvalues, residuals and eigenvectors, the largest first."""
+    n = flat.size
+    if n <= _WRITTEN_OUT:
+        matrix = product(flat, groups, jnp.eye(n, dtype=flat.dtype))
+        vectors = jnp.linalg.eigh((matrix + matrix.T) / 2)[1][:, ::-1][:, :count]
+    else:
+        start = jnp.concatenate([kept, jax.random.normal(key, (n, 1), flat.dtype)], axis=1)
+        vectors = _search(product, iterations, tolerance / (20 * n), flat, groups, 1, start)[:, :count]
+    images = product(flat, groups, vectors)
+    values = jnp.sum(vectors * images, axis=0)
+    return values, jnp.linalg.norm(images - values * vectors, axis=0), vectors
 
 
 def _groups(batches) -> list[tuple[Any, np.ndarray]] | None:

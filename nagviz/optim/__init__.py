@@ -105,6 +105,7 @@ from nagviz.optim.coefficients import (
     from_condition_number,
     nesterov_2004,
     rational,
+    stability_limit,
     step_shares,
     sutskever,
 )
@@ -171,6 +172,7 @@ __all__ = [
     "robust_momentum",
     "schedule_free",
     "speed_restart",
+    "stability_limit",
     "step_shares",
     "sutskever",
     "triple_momentum",

@@ -345,6 +345,47 @@ def sutskever(maximum: Scalar, period: Scalar = 250) -> Callable[[Scalar], Scala
     return lambda age: least(1 - 0.5 / ((age + 1) // period + 1), maximum)
 
 
+def stability_limit(momentum: float, correction: float = 0.0, step_weight: float = 1.0) -> float:
+    """The largest learning rate times curvature at which the look-ahead is stable on a quadratic.
+
+    A mode of curvature lambda, with q = lr lambda, obeys
+
+        z^2 - (1 + mu - (alpha (1 + mu) + gamma) q) z + mu (1 - alpha q) = 0
+
+    Both roots lie within the unit circle (Jury's conditions: the polynomial is positive at 1 and at -1, and its last
+    coefficient within 1) for
+
+        0 < q < 2 (1 + mu) / (alpha (1 + 2 mu) + gamma)
+
+    since the condition at -1 is the first to be broken. It is 2 for gradient descent, 4/3 for NAG as mu nears 1, and
+    2 + 2 mu for the heavy ball.
+
+    Args:
+        momentum: mu, from 0 to 1.
+        correction: gamma.
+        step_weight: alpha, at least 0.
+
+    Returns:
+        The limit; 0 where alpha + gamma is not positive, since then no rate is stable.
+
+    Raises:
+        ValueError: a momentum or a step weight outside its range, or a correction that is not finite.
+
+    Example:
+        >>> import nagviz as nv
+        >>> [nv.stability_limit(0.0), nv.stability_limit(0.5), nv.stability_limit(0.5, correction=1.0, step_weight=0.0)]
+        [2.0, 1.5, 3.0]
+
+    Source: Jury (1964); Cohen et al. (2021), appendix B, for gradient descent, NAG and the heavy ball.
+    """
+    require("momentum", momentum, lambda mu: 0 <= mu <= 1, "from 0 to 1")
+    require("correction", correction, math.isfinite, "a finite number")
+    require("step_weight", step_weight, lambda alpha: 0 <= alpha < math.inf, "at least 0, and finite")
+    if step_weight + correction <= 0:
+        return 0.0
+    return 2 * (1 + momentum) / (step_weight * (1 + 2 * momentum) + correction)
+
+
 def step_shares(coefficients: Callable[[int], tuple[Scalar, Scalar, Scalar]], steps: int) -> np.ndarray:
     """Each past step's share in where the optimizer stands: y_n = y_0 + sum_t H[n - 1, t] d_t.
 

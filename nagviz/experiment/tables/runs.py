@@ -82,6 +82,13 @@ class Noise(Record):
     sigmas: Sizes  # of the noise, as shares of the gradient
 
 
+class Sharpness(Record):
+    """The largest eigenvalues of the Hessian along the paths, under the limit that each method bears."""
+
+    every: Count  # steps between two points; a multiple of the run's `every`
+    count: Annotated[int, Field(ge=1, le=16)] = 1  # eigenvalues at each
+
+
 class Run(Record):
     """What all runs have."""
 
@@ -110,6 +117,7 @@ class DataRun(Run):
     data: Annotated[Data, Field(discriminator="kind")]
     model: Annotated[Model, Field(discriminator="kind")]
     training: Training
+    sharpness: Sharpness | None = None
     loss: OwnLoss | None = None  # in place of the task's
     plane: Annotated[Plane, Field(discriminator="kind")] = Pca(kind="pca")
     slice: Slice = Slice()

@@ -1,0 +1,116 @@
+"""Eigenvalues of the Hessian along training, under the curvature that each method can bear.
+
+>>> import numpy as np
+>>> steps = np.arange(50)
+>>> record = Spectrum(steps, np.stack([40 - 20 * 0.9**steps, 10 + 0 * steps], axis=1), 40.0 + 0 * steps)
+>>> figure = spectrum({"SGD": record})
+>>> figure.axes[0].get_ylabel()
+'Hessian eigenvalue'
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from nagviz.figures import style
+from nagviz.figures.key import draw_key
+from nagviz.figures.lines import draw_curve
+from nagviz.figures.style import Figure, Look
+
+SHAPE = 0.85  # height to width of a panel's axes
+FAINT = 0.55  # of the eigenvalues below the largest
+
+
+class Spectrum(NamedTuple):
+    """What one optimizer met on its way."""
+
+    steps: np.ndarray  # (T,) increasing
+    values: np.ndarray  # (T, count), the largest first
+    limit: np.ndarray | None = None  # (T,) the eigenvalue above which the method is unstable; None where none is known
+
+
+def draw_spectrum(ax: Axes, record: Spectrum, look: Look, label: str | None = None) -> list[Line2D]:
+    """The eigenvalues as curves, the largest in full, and the limit as a line with its number.
+
+    Args:
+        ax: the axes.
+        record: numbers.
+        look: colour, dash, marker.
+        label: name of the largest.
+
+    Raises:
+        ValueError: shapes that do not go together.
+    """
+    steps, values = np.asarray(record.steps), np.asarray(record.values, np.float64)
+    if values.ndim != 2 or values.shape[0] != len(steps) or np.shape(record.limit) not in ((), steps.shape):
+        raise ValueError(
+            f"steps has shape {steps.shape}, values {values.shape} and limit {np.shape(record.limit)}: "
+            "give (T,), (T, count) and (T,) or None"
+        )
+    below = look._replace(marker="", width=look.width * 0.6)
+    lines = [draw_curve(ax, steps, values[:, 0], look, label)]
+    lines += [draw_curve(ax, steps, column, below) for column in values[:, 1:].T]
+    for line in lines[1:]:
+        line.set_alpha(FAINT)
+    if record.limit is not None:
+        lines += _draw_limit(ax, steps, np.asarray(record.limit, np.float64))
+    return lines
+
+
+def _draw_limit(ax: Axes, steps: np.ndarray, limit: np.ndarray) -> list[Line2D]:
+    known = np.where(np.isfinite(limit), limit, np.nan)
+    lines = ax.plot(steps, known, color=style.INK, lw=style.FRAME_WIDTH * 1.5, ls=(0, (4, 2)), zorder=200)
+    if np.isfinite(known[-1]):
+        place = {"xytext": (0, 2), "textcoords": "offset points", "ha": "right", "va": "bottom"}
+        words = {"fontsize": style.SMALL, "color": style.INK, "zorder": 201}
+        ax.annotate(f"unstable above {known[-1]:.4g}", (steps[-1], known[-1]), **place, **words)
+    return lines
+
+
+def spectrum(
+    records: Mapping[str, Spectrum],
+    *,
+    width: float = style.PAGE,
+    note: str | None = None,
+    looks: Mapping[str, Look] | None = None,
+) -> Figure:
+    """A panel for each optimizer, three in a row, on one scale of eigenvalues.
+
+    Args:
+        records: by name.
+        width: inches.
+        note: a line of small text under the key.
+        looks: `looks(names)` of the whole run.
+
+    Raises:
+        ValueError: no record.
+    """
+    if not records:
+        raise ValueError("records is empty: give at least one {name: Spectrum(steps, values, limit)}")
+    table = style.resolve(records, looks)
+    columns = min(len(records), 3)
+    rows = -(-len(records) // columns)
+    with style.context():
+        figure = Figure(figsize=(width, rows * (SHAPE * (width / columns - 0.3) + 0.4)))
+        grid = figure.add_gridspec(rows, columns)
+        first = None
+        for i, (name, record) in enumerate(records.items()):
+            first = _draw_panel(figure, grid[i // columns, i % columns], record, table[name], name, first)
+        entries = {name: Line2D([], [], **style.curve(look)) for name, look in table.items()}
+        draw_key(figure, entries, note=note)
+    return figure
+
+
+def _draw_panel(figure: Figure, cell, record: Spectrum, look: Look, name: str, first: Axes | None) -> Axes:
+    ax = figure.add_subplot(cell, sharey=first)
+    draw_spectrum(ax, record, look, name)
+    ax.set_xlabel("step")
+    if first is None:
+        ax.set_ylabel("Hessian eigenvalue")
+    ax.margins(x=0.02)
+    ax.grid(axis="y", **style.GRID)
+    ax.spines[["top", "right"]].set_visible(False)
+    return first or ax
