@@ -21,6 +21,7 @@ from nagviz.figures.lines import draw_curve
 from nagviz.figures.style import Figure, Look
 
 SHAPE = 0.85  # height to width of a panel's axes
+LIMIT = {"color": style.INK, "linewidth": 1.5 * style.FRAME_WIDTH, "linestyle": (0, (2.5, 1.5)), "zorder": 200}
 FAINT = 0.55  # of the eigenvalues below the largest
 
 
@@ -33,7 +34,7 @@ class Spectrum(NamedTuple):
 
 
 def draw_spectrum(ax: Axes, record: Spectrum, look: Look, label: str | None = None) -> list[Line2D]:
-    """The eigenvalues as curves, the largest in full, and the limit as a line with its number.
+    """The eigenvalues as curves, the largest in full, and the limit as a line whose last number is the title.
 
     Args:
         ax: the axes.
@@ -62,12 +63,9 @@ def draw_spectrum(ax: Axes, record: Spectrum, look: Look, label: str | None = No
 
 def _draw_limit(ax: Axes, steps: np.ndarray, limit: np.ndarray) -> list[Line2D]:
     known = np.where(np.isfinite(limit), limit, np.nan)
-    lines = ax.plot(steps, known, color=style.INK, lw=style.FRAME_WIDTH * 1.5, ls=(0, (4, 2)), zorder=200)
-    if np.isfinite(known[-1]):
-        place = {"xytext": (0, 2), "textcoords": "offset points", "ha": "right", "va": "bottom"}
-        words = {"fontsize": style.SMALL, "color": style.INK, "zorder": 201}
-        ax.annotate(f"unstable above {known[-1]:.4g}", (steps[-1], known[-1]), **place, **words)
-    return lines
+    if np.isfinite(known[-1]):  # over the panel, since around the line there are curves
+        ax.set_title(f"unstable above {known[-1]:.3g}", fontsize=style.SMALL)
+    return ax.plot(steps, known, **LIMIT)
 
 
 def spectrum(
@@ -100,7 +98,9 @@ def spectrum(
         for i, (name, record) in enumerate(records.items()):
             first = _draw_panel(figure, grid[i // columns, i % columns], record, table[name], name, first)
         entries = {name: Line2D([], [], **style.curve(look)) for name, look in table.items()}
-        draw_key(figure, entries, note=note)
+        limited = any(record.limit is not None for record in records.values())
+        hints = {"stability limit": Line2D([], [], **LIMIT)} if limited else None
+        draw_key(figure, entries, hints=hints, note=note)
     return figure
 
 

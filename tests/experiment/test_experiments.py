@@ -61,6 +61,44 @@ def test_family_runs_all_members_on_a_function_and_on_data_and_draws_their_map(t
         assert (tmp_path / "run" / name).stat().st_size > 10_000
 
 
+def test_noise_writes_the_law_and_the_steps_to_a_target_for_each_batch_size(tmp_path):
+    folder = tmp_path / "run"
+    rivals = "optimizers=[{kind='nag', learning_rate=[0.1, 0.3]}, {kind='sgd', learning_rate=[1e-6, 0.5]}]"
+    small = ["steps=300", "every=5", "slice.grid=3", "model.hidden=[16]", "noise.sigmas=[1, 2]"]
+    rows = results(folder, "noise", *small, rivals, "training.batch_size=[16, 512]", "training.target=0.5")
+    assert [row["problem"] for row in rows] == ["digits, batch 16"] * 2 + ["digits, batch 512"] * 2
+    assert all(float(row["train loss"]) <= 0.5 for row in rows)
+    assert all(0 < float(row["steps to 0.5"]) < 300 for row in rows)
+    assert {row["learning rate"] for row in rows if row["optimizer"] == "SGD"} == {"0.5"}  # the other gets nowhere
+    with (folder / "noise.csv").open(newline="") as file:
+        law = list(csv.DictReader(file))
+    assert [round(float(row["correction"]), 2) for row in law] == [-0.2, -0.76]
+    assert [row["NAG at 1/L"] for row in law] == ["inf", "inf"]
+    for name in ("noise.png", "noise.pdf", "targets.png"):
+        assert (folder / name).stat().st_size > 10_000
+
+
+def test_sharpness_reaches_the_limit_of_its_method(tmp_path):
+    """A rate that is unstable from the start on, so that few steps show it; the run in full takes it from below."""
+    folder = tmp_path / "run"
+    rivals = (
+        "optimizers=[{kind='nag', learning_rate=0.1, momentum=0.9, evaluate='lookahead'},"
+        " {kind='adam', learning_rate=0.01}, {kind='sgd', learning_rate=0.05, clip=1.0}]"
+    )
+    small = ["steps=200", "every=20", "sharpness.every=40", "slice.grid=3", "model.hidden=[16]"]
+    results(folder, "sharpness", *small, rivals)
+    with (folder / "sharpness.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == [*range(0, 201, 40)] * 3
+    limits = {row["optimizer"]: row["limit"] for row in rows}
+    assert float(limits["NAG"]) == pytest.approx(3.8 / 2.8 / 0.1, rel=1e-6)
+    assert limits["Adam"] == limits["SGD"] == ""  # no linear method, and one whose gradient is clipped
+    assert all(float(row["eigenvalue 1"]) >= float(row["eigenvalue 2"]) for row in rows)
+    last = [float(row["eigenvalue 1"]) for row in rows if row["optimizer"] == "NAG"][-1]
+    assert 0.7 < last / float(limits["NAG"]) < 1.5
+    assert (folder / "sharpness.png").stat().st_size > 10_000
+
+
 def theta(steps):
     values = [1.0]
     for _ in range(steps):

@@ -111,3 +111,28 @@ def test_weights_of_half_precision_are_widened():
 def test_bad_input_is_refused(params, options, message):
     with pytest.raises(ValueError, match=message):
         nv.hessian_plane(lambda w, *batch: jnp.sum(w**3), params, **options)
+
+
+def test_curvatures_along_a_path_are_those_of_each_matrix(dense, x64):
+    path = [jax.tree.map(lambda leaf, f=f: f * leaf, WEIGHTS) for f in (1.0, 1.02, 1.5)]
+    points = jax.tree.map(lambda *leaves: np.stack(leaves), *path)
+    seen = nv.curvatures(network, points, batches=[DATA], count=2, tolerance=1e-8, iterations=400)
+    assert seen.values.shape == seen.residuals.shape == (3, 2)
+    np.testing.assert_allclose(seen.values[0], dense[0][[-1, -2]], rtol=1e-8)
+    for values, point in zip(seen.values, path, strict=True):
+        flat, restore = ravel_pytree(point)
+        matrix = jax.hessian(lambda w, restore=restore: network(restore(w), DATA))(flat)
+        np.testing.assert_allclose(values, np.linalg.eigvalsh(np.asarray(matrix))[[-1, -2]], rtol=1e-8)
+
+
+def test_curvatures_where_the_hessian_is_not_finite_are_nan_and_the_next_are_right():
+    points = jnp.array([[1.0, 2.0], [jnp.nan, 1.0], [2.0, 1.0]])
+    seen = nv.curvatures(lambda w: jnp.sum(w**4) / 12, points, count=1)
+    assert np.isnan(seen.values[1]).all()
+    np.testing.assert_allclose(seen.values[[0, 2]], [[4.0], [4.0]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_as_many_curvatures_as_parameters_at_most(count):
+    with pytest.raises(ValueError, match="count must be from 1 to the 2 real parameters"):
+        nv.curvatures(lambda w: jnp.sum(w**2), jnp.ones((4, 2)), count=count)
