@@ -10,6 +10,7 @@ import errno
 import json
 import math
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -195,19 +196,19 @@ def _run(args: argparse.Namespace) -> int:
     except Refusal as error:
         return _refused(error)
     except OSError as error:
-        return _refused(
-            f"{error.filename or folder}: {error.strerror or error}\nmake room or give access; {_going_on(folder)}"
-        )
+        reason = f"{error.filename or folder}: {error.strerror or error}"
+        return _refused(f"{reason}\nmake room or give access; {_going_on(folder, args.trust)}")
     except KeyboardInterrupt as stopped:
         reason = f" ({stopped})" if str(stopped) else ""
-        return _refused(f"interrupted{reason}; {_going_on(folder)}", INTERRUPTED)
+        return _refused(f"interrupted{reason}; {_going_on(folder, args.trust)}", INTERRUPTED)
     return 0
 
 
-def _going_on(folder: Path) -> str:
+def _going_on(folder: Path, trust: bool) -> str:
     if not (folder / "config.toml").is_file():
         return "nothing was written"
-    return f"what is done is kept: nagviz run {folder / 'config.toml'} --out {folder} --resume goes on with it"
+    words = ["nagviz", "run", str(folder / "config.toml"), "--out", str(folder), "--resume", *["--trust"] * trust]
+    return f"what is done is kept: {shlex.join(words)} goes on with it"
 
 
 def _odd(text: str) -> int:

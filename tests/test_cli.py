@@ -86,6 +86,16 @@ def test_a_refusal_is_told_in_its_own_words(pipeline, capsys):
     assert capsys.readouterr() == ("", "runs/digits exists; give --resume or --overwrite\n")
 
 
+def test_an_interrupted_run_tells_the_words_that_go_on_with_it(pipeline, capsys):
+    folder = Path("of mine")
+    folder.mkdir()
+    (folder / "config.toml").write_text("")
+    pipeline.error = KeyboardInterrupt()
+    assert main(["run", DIGITS, "--out", str(folder), "--trust"]) == 130
+    words = "nagviz run 'of mine/config.toml' --out 'of mine' --resume --trust"
+    assert capsys.readouterr().err == f"interrupted; what is done is kept: {words} goes on with it\n"
+
+
 def test_an_interruption_is_one_line(pipeline, capsys):
     pipeline.error = KeyboardInterrupt()
     assert main(["run", DIGITS]) == 130

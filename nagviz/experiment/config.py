@@ -383,7 +383,12 @@ def _relations(document: dict[str, Any]) -> Iterator[tuple[Key, str]]:
     names = _names(document, "optimizers", Optimizer)
     yield from _divisions(document)
     yield from _repetitions("optimizers", names)
-    yield from _repetitions("functions", _names(document, "functions", TestFunction))
+    functions = _names(document, "functions", TestFunction)
+    yield from _repetitions("functions", functions)
+    data = document.get("data")
+    for i, name in enumerate(functions if isinstance(data, dict) else ()):
+        if name is not None and name == data.get("kind"):
+            yield ("functions", i, "name"), f"is that of the data, too, got {_shown(name)}; give it a name of its own"
     yield from _unknown_to_a_problem(document, names)
     yield from _grids(document, names)
     yield from _seeds(document)

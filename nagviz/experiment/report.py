@@ -119,7 +119,7 @@ def _require_run(folder: Path, written: Path, allowed: bool) -> None:
 
 
 def _require_same(written: Path, config: str) -> None:
-    before, asked = (_by_key(tomllib.loads(text)) for text in (written.read_text(encoding="utf-8"), config))
+    before, asked = _by_key(_kept(written, tomllib.loads)), _by_key(tomllib.loads(config))
     keys = [key for key in {**before, **asked} if before.get(key) != asked.get(key)]
     if keys:
         lines = (f"  {key}: there {before.get(key, 'not set')}, asked for {asked.get(key, 'not set')}" for key in keys)
@@ -137,8 +137,15 @@ def _by_key(value: Any, *keys: str) -> dict[str, str]:
     return found or {".".join(keys): json.dumps(value)}
 
 
+def _kept(file: Path, parse: Callable[[str], Any]) -> Any:
+    try:
+        return parse(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise Refusal(f"{file} is damaged: {error}; give it back, or --overwrite, or --out DIR") from None
+
+
 def _note_versions(written: Path) -> None:
-    before = json.loads(written.read_text(encoding="utf-8"))
+    before = _kept(written, json.loads)
     changed = [
         f"{what} {before[what]}, now {now}" for what, now in environment().items() if before.get(what, now) != now
     ]
@@ -150,7 +157,7 @@ def _note_versions(written: Path) -> None:
 
 
 def _require_same_data(written: Path, data: Mapping[str, str]) -> None:
-    before = json.loads(written.read_text(encoding="utf-8")).get("data", {})
+    before = _kept(written, json.loads).get("data", {})
     for name, digest in data.items():
         if before.get(name, digest) != digest:
             raise Refusal(

@@ -24,6 +24,7 @@ return artists, and functions named after what is seen (`landscape`, `curves`, `
 from nagviz.figures.anatomy import Anatomy, DrawnStep, Rival, draw_step, step
 from nagviz.figures.arrows import draw_field, draw_lookahead, draw_streams, field
 from nagviz.figures.contour import Contours, draw_bar, draw_contours, draw_values
+from nagviz.figures.eigenvalues import Spectrum, draw_spectrum, spectrum
 from nagviz.figures.key import draw_key
 from nagviz.figures.levels import loss_levels, round_ticks
 from nagviz.figures.lines import curves, draw_curve
@@ -31,7 +32,6 @@ from nagviz.figures.map import draw_ground, draw_method, family
 from nagviz.figures.panels import landscape, landscapes
 from nagviz.figures.path import DrawnPath, draw_hidden, draw_path
 from nagviz.figures.relief import Camera, DrawnSurface, draw_surface, surface
-from nagviz.figures.spectrum import Spectrum, draw_spectrum, spectrum
 from nagviz.figures.style import COLUMN, LANDSCAPE, PAGE, Figure, Look, context, looks
 
 __all__ = [

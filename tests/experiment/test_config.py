@@ -77,8 +77,8 @@ NAG_KEYS = (
     "momentum, schedule"
 )
 ROOT_KEYS = (
-    "allowed: name, seed, seeds, steps, every, checkpoint_every, measure_every, slice, family, table, optimizers, "
-    "sinks, data, model, training, loss, plane, functions"
+    "allowed: name, seed, seeds, steps, every, checkpoint_every, measure_every, slice, family, table, "
+    "noise, optimizers, sinks, data, model, training, sharpness, loss, plane, functions"
 )
 SETS = (
     "allowed: breast_cancer, characters, cifar10, diabetes, digits, fashion_mnist, hf, mnist, mnist1d, mnist_subset, "
@@ -704,7 +704,7 @@ TOGETHER = [
     (
         ["optimizers.1.learning_rate=[0.1, 0.2]"],
         [
-            "optimizers.1.learning_rate: is a grid, of which validation data choose; "
+            "optimizers.1.learning_rate: is a grid, of which validation data choose, or the steps to training.target; "
             "give data.validation_fraction, or one number"
         ],
     ),
@@ -789,3 +789,8 @@ def test_a_line_for_editors_is_not_the_question(tmp_path):
     for text in (f"#:schema nagviz.schema.json\n{DATA}", DATA.replace("?\n", "?\n#:schema nagviz.schema.json\n", 1)):
         file.write_text(text)
         assert load(file).question == "Does it?"
+
+
+def test_a_function_may_not_be_called_as_the_data_are(write):
+    function = "functions=[{kind='quadratic', name='digits', start=[1.0, 1.0], x=[-1.0, 1.0], y=[-1.0, 1.0]}]"
+    assert any("functions.0.name: is that of the data, too" in found for found in mistakes(write(DATA), function))

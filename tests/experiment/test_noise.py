@@ -54,7 +54,8 @@ def test_second_moments_are_the_mean_over_all_courses_of_the_noise():
 @pytest.mark.parametrize("method", [nesterov(K), Method(0.9, 0.5, 0.4), Method(1.0, 0.0, 0.0)])
 def test_without_noise_it_is_the_square_of_the_rate_of_the_map(method):
     if method.learning_rate == 1:
-        assert growth(method, 0.0, K) == pytest.approx(rate(*map(np.array, method[1:]), K) ** 2, abs=1e-7)
+        # Nesterov's is a triple eigenvalue, which is known to the cube root of the rounding: 6e-6.
+        assert growth(method, 0.0, K) == pytest.approx(rate(*map(np.array, method[1:]), K) ** 2, abs=6e-6)
     assert growth(method, 0.0, K) < growth(method, 0.3, K)
 
 

@@ -134,3 +134,11 @@ def test_overwriting_takes_what_is_the_runs_and_leaves_the_rest(tmp_path):
     left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert left == {"landscape.txt", "notes.md", "config.toml", "environment.json"}
     assert not any((tmp_path / "wandb").iterdir())
+
+
+@pytest.mark.parametrize(("name", "text"), [("environment.json", "{"), ("config.toml", "[[")])
+def test_a_damaged_file_of_a_run_is_told_before_it_is_resumed(tmp_path, name, text):
+    report.start_folder(tmp_path, "steps = 1", {}, resume=False, overwrite=False)
+    (tmp_path / name).write_text(text)
+    with pytest.raises(report.Refusal, match=f"{name} is damaged"):
+        report.start_folder(tmp_path, "steps = 1", {}, resume=True, overwrite=False)
