@@ -24,7 +24,7 @@ def read_experiments(folder: Path) -> list[Listed]:
 
     Example:
         >>> [experiment.file.stem for experiment in read_experiments(Path("experiments"))][:2]
-        ['article', 'digits']
+        ['article', 'autoencoder']
     """
     return [_listed(file) for file in sorted(folder.glob("*.toml"))]
 

@@ -19,6 +19,6 @@ def config_schema() -> dict[str, Any]:
 
     Example:
         >>> sorted(config_schema()["$defs"]["Training"]["properties"])
-        ['batch_size']
+        ['batch_size', 'target']
     """
     return {"$schema": DIALECT, "title": "a run of nagviz", **TypeAdapter(Config).json_schema()}
