@@ -9,6 +9,7 @@ import tarfile
 from itertools import product
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -16,7 +17,10 @@ from nagviz.cli import main
 from nagviz.experiment.choices import Known
 from nagviz.experiment.config import load
 from nagviz.experiment.family_map import Method, coefficients
+from nagviz.experiment.outcomes import read_path
+from nagviz.experiment.problems import make_problems
 from nagviz.experiment.rivals import make_rival
+from nagviz.landscape import load_slice
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
@@ -216,6 +220,24 @@ def test_autoencoder_ships_the_whole_table():
     assert {table.learning_rate for table in tables} == {(0.2, 0.1, 0.05, 0.02, 0.01, 0.005)}
 
 
+def test_autoencoder_follows_the_schedule_of_the_paper():
+    """mu_t = min(1 - 2^(-1 - log2(floor(t/period) + 1)), mu_max), and at most 0.9 in the last T/8 updates."""
+    table = load(EXPERIMENTS / "autoencoder.toml").optimizers[4]
+    rate = table.learning_rate[0]
+    found = coefficients(Method(make_rival(table, (rate,), Known(steps=4000)).optimizer(rate), rate), steps=3999)
+    t = np.arange(1, 4000)
+    expected = np.minimum(1 - 2.0 ** (-1 - np.log2(t // 6.667 + 1)), 0.999)
+    expected[t >= 3500] = 0.9
+    np.testing.assert_allclose(found[:, 1], expected, atol=1e-6)
+
+
+def test_the_last_steps_cannot_be_told_from_ages_that_begin_anew(tmp_path, capsys):
+    table = "{kind='nag', restart={kind='gradient'}, schedule={kind='sutskever', maximum=0.9, final_steps=2}}"
+    words = ["--set", f"optimizers=[{table}]", "--set", "functions=[{kind='logistic', ridge=1e-2}]"]
+    assert main(["run", str(EXPERIMENTS / "restart.toml"), "--out", str(tmp_path / "run"), *words]) == 2
+    assert "optimizers.0: schedule.final_steps: must be left out with a restart" in capsys.readouterr().err
+
+
 def test_autoencoder_tabulates_what_the_results_say(tmp_path, capsys):
     cells = list(product(("nag", "heavy_ball"), (0.0, 0.999)))
     tables = ", ".join(
@@ -260,6 +282,23 @@ def test_cifar_resnet_goes_from_the_original_archive_to_its_landscape(tmp_path, 
     (row,) = small(tmp_path / "a", "cifar_resnet", written_cifar, *sizes, f"model.skip={skip}")
     assert np.isfinite(float(row["train loss"]))
     assert (tmp_path / "a" / "run" / "landscape.png").stat().st_size > 10_000
+
+
+def test_a_slice_on_some_samples_is_their_loss_and_no_more_samples_than_there_are(tmp_path, capsys):
+    folder = tmp_path / "run"
+    settings = ("steps=2", "every=1", "slice.grid=3", "slice.samples=10", "model.hidden=[4]")
+    results(folder, "digits", *settings, "optimizers=[{kind='sgd', learning_rate=0.1}]", "plane={kind='random'}")
+    made = load_slice(folder / "slices" / "0.zarr")
+    (problem,) = make_problems(load(folder / "config.toml"))
+    path, _ = read_path(problem, folder / "paths" / "0-0.zarr")
+    end = jax.tree.map(lambda leaf: leaf[-1], path.params)
+    (samples,) = problem.data
+    assert len(samples.targets) == 10
+    np.testing.assert_allclose(made.values[1, 1], problem.judged(end, samples), rtol=1e-5)
+    assert made.quantity == "train cross entropy, 10 samples"
+    words = [word for setting in (*settings, "slice.samples=1348") for word in ("--set", setting)]
+    assert main(["run", str(EXPERIMENTS / "digits.toml"), "--out", str(tmp_path / "b"), *words]) == 2
+    assert "slice.samples: must be at most the 1347 training samples, got 1348" in capsys.readouterr().err
 
 
 def test_chars_trains_the_transformer_by_all_three(tmp_path):
