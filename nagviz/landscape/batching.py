@@ -58,9 +58,8 @@ def _split(name: str, batches: list[Any], weights) -> Split:
 
 
 def size_of(batch) -> int:
-    """How many samples: the leading axis of the first leaf."""
-    leaves = jax.tree.leaves(batch)
-    return np.shape(leaves[0])[0] if leaves and np.ndim(leaves[0]) else 1
+    """How many samples: the leading axis of the first leaf that has one; a scale or a key has none."""
+    return next((np.shape(leaf)[0] for leaf in jax.tree.leaves(batch) if np.ndim(leaf)), 1)
 
 
 def _is_unequal(batch) -> bool:

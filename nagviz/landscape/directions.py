@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import jax
 import numpy as np
@@ -47,24 +47,28 @@ def pca_plane(*trajectories: Trajectory, origin: Params | None = None, centred: 
     """
     if not trajectories:
         raise ValueError("trajectories must hold at least one path, got none")
+    like = "origin"
     if origin is None:
-        origin = last(trajectories[0])
+        origin, like = last(trajectories[0]), "the end of trajectories[0]"
         if centred or (centred is None and len(trajectories) > 1):
-            origin = _mean(origin, [_snapshots(origin, trajectory) for trajectory in trajectories])
-    paths = [_snapshots(origin, trajectory) for trajectory in trajectories]
+            origin = _mean(origin, _snapshots(origin, trajectories, like))
+    paths = _snapshots(origin, trajectories, like)
     weights, explained = _principal(origin, paths)
     labels = tuple(f"PC {i} ({share:.1%} of path variance)" for i, share in enumerate(explained, 1))
     return Plane(origin, combine(origin, weights, *paths), labels, tuple(explained))
 
 
-def _snapshots(origin: Params, trajectory: Trajectory) -> tuple[list, int]:
-    leaves, stacked = leaves_like(origin, trajectory.params)
-    if stacked != len(trajectory.steps):
-        raise ValueError(
-            f"trajectories must have leaves (snapshots, *shape) with {len(trajectory.steps)} snapshots, one a step, "
-            f"got {'one point' if stacked is None else stacked}; stack_snapshots makes them"
-        )
-    return leaves, stacked
+def _snapshots(origin: Params, trajectories: Sequence[Trajectory], like: str) -> list[tuple[list, int]]:
+    paths = []
+    for i, (steps, params) in enumerate(trajectories):
+        leaves, stacked = leaves_like(origin, params, f"trajectories[{i}].params", like)
+        if stacked != len(steps):
+            raise ValueError(
+                f"trajectories must have leaves (snapshots, *shape) with {len(steps)} snapshots, one a step, "
+                f"got {'one point' if stacked is None else stacked}; stack_snapshots makes them"
+            )
+        paths.append((leaves, stacked))
+    return paths
 
 
 def _mean(like: Params, paths: list[tuple[list, int]]) -> Params:
@@ -165,7 +169,7 @@ def points_plane(start: Params, end: Params, third: Params | None = None) -> Pla
     given = {"end": end} if third is None else {"end": end, "third": third}
     trees = [_one_point(start, point, name) for name, point in given.items()]
     differences = combine(start, np.eye(len(trees)), *trees)
-    products = spanned(Plane(start, differences), "the differences of the points from start")
+    products = spanned(Plane(start, differences), "the differences of the points from start", "start")
     labels = ("from start to end", "towards the third point")
     if third is None:
         return Plane(start, differences, labels[:1])
@@ -210,5 +214,5 @@ def step_plane(params: Params, velocity: Params, step: Params) -> Plane:
     Source: the recursion of `nesterov_lookahead` with alpha = 1 and gamma = 0.
     """
     plane = Plane(params, (velocity, step), ("velocity s", "step d"))
-    spanned(plane, "(velocity, step)")
+    spanned(plane, "(velocity, step)", "params")
     return plane

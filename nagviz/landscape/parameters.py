@@ -71,7 +71,7 @@ def require_floating(name: str, tree: Params) -> None:
 
 
 def leaves_like(
-    origin: Params, params: Params, name: str = "params", model: str = "the plane's origin"
+    origin: Params, params: Params, name: str = "params", model: str = "plane.origin"
 ) -> tuple[list[Any], int | None]:
     """The leaves of a point, or of stacked points, in the order of the origin's; nothing is read or copied.
 

@@ -178,30 +178,30 @@ def gram(plane: Plane) -> np.ndarray:
     return spanned(plane, "plane.axes")
 
 
-def spanned(plane: Plane, name: str) -> np.ndarray:
-    """The inner products of the axes, under the name that they have for whoever gave them."""
+def spanned(plane: Plane, name: str, origin: str = "plane.origin") -> np.ndarray:
+    """The inner products of the axes, under the names that they and the origin have for whoever gave them."""
     if not plane.axes:
         raise ValueError(f"{name} must hold one axis (a line) or two, got none")
     products, finite = 0.0, True
     with np.errstate(invalid="ignore", over="ignore"):
-        for origin, *axes in blocks(*_plane_trees(plane, name)):
+        for centre, *axes in blocks(*_plane_trees(plane, name, origin)):
             stacked = np.concatenate(axes)
             products = products + stacked @ stacked.T
-            finite = finite and bool(np.isfinite(origin).all())
+            finite = finite and bool(np.isfinite(centre).all())
     if not finite:
-        raise ValueError("plane.origin must be finite; cut through a point that training has not lost")
+        raise ValueError(f"{origin} must be finite; cut through a point that training has not lost")
     _require_independent(products, name)
     return products
 
 
-def _plane_trees(plane: Plane, name: str = "plane.axes") -> list[tuple[list, int]]:
+def _plane_trees(plane: Plane, name: str = "plane.axes", origin: str = "plane.origin") -> list[tuple[list, int]]:
     """The leaves of the origin and the axes, each one point."""
-    parts = {"plane.origin": plane.origin} | {f"{name}[{i}]": axis for i, axis in enumerate(plane.axes)}
+    parts = {origin: plane.origin} | {f"{name}[{i}]": axis for i, axis in enumerate(plane.axes)}
     trees = []
     for part, tree in parts.items():
-        leaves, stacked = leaves_like(plane.origin, tree, part)
+        leaves, stacked = leaves_like(plane.origin, tree, part, origin)
         if stacked is not None:
-            raise ValueError(f"{part} must have the shapes of the plane's origin, got one axis more in every leaf")
+            raise ValueError(f"{part} must have the shapes of {origin}, got one axis more in every leaf")
         trees.append((leaves, 1))
     return trees
 

@@ -109,8 +109,13 @@ def _require_forward(value: Any) -> None:
 def _mode(question: Question) -> str:
     statistics = question.statistics
     if callable(statistics):
-        if question.order or question.batches is None:
-            raise ValueError("statistics that are recomputed need batches, and give no gradient")
+        if question.batches is None:
+            raise ValueError("statistics that are recomputed need batches; give them, or leave statistics out")
+        if question.order:
+            raise ValueError(
+                "gradient must be left out where statistics are recomputed at every point, for it would miss how they "
+                "change; give statistics='batch', which are part of the loss"
+            )
         return "recomputed"
     if statistics not in ("kept", "batch"):
         raise ValueError(f"statistics must be 'kept', 'batch' or a function of (params, batch), got {statistics!r}")

@@ -112,7 +112,7 @@ def test_a_path_is_never_held_in_double_precision():
 
 def test_unlike_paths_are_refused_and_the_difference_named():
     other = nv.Trajectory(np.arange(3), {"w": np.ones((3, 47), np.float32), "c": np.ones((3, 3), np.float32)})
-    with pytest.raises(ValueError, match=r"params\['b'\] is missing"):
+    with pytest.raises(ValueError, match=r"trajectories\[1\].params must be a tree like the end of trajectories\[0\]"):
         nv.pca_plane(wander(8), other)
     point = nv.landscape.trajectory.last(wander(8))
     with pytest.raises(ValueError, match="with 1 snapshots, one a step, got one point"):
@@ -154,10 +154,14 @@ def test_points_without_a_plane_are_refused():
         nv.points_plane(start, end, between)
     with pytest.raises(ValueError, match="differences of the points from start must be finite and not zero"):
         nv.points_plane(start, start)
-    with pytest.raises(ValueError, match=r"third must be a tree like.*third\['b'\] is missing"):
+    with pytest.raises(ValueError, match=r"third must be a tree like start; third\['b'\] is missing"):
         nv.points_plane(start, end, {"w": third["w"]})
-    with pytest.raises(ValueError, match=r"end\['w'\] must have the shape \(3, 4\)"):
+    with pytest.raises(ValueError, match=r"end\['w'\] must have the shape \(3, 4\) of start"):
         nv.points_plane(start, {"w": end["w"][:2], "b": end["b"]})
+    with pytest.raises(ValueError, match=r"start\['b'\] must be an array of floating-point numbers"):
+        nv.points_plane({"w": start["w"], "b": np.arange(5)}, end)
+    with pytest.raises(ValueError, match="start must be finite"):
+        nv.points_plane({"w": start["w"], "b": start["b"] * np.nan}, end)
     with pytest.raises(ValueError, match="end must be one point, got 2 stacked"):
         nv.points_plane(start, jax.tree.map(lambda a, b: np.stack([a, b]), end, third))
 
@@ -188,7 +192,7 @@ def test_steps_without_a_plane_are_refused():
         nv.step_plane(y, jnp.zeros(3), s)
     with pytest.raises(ValueError, match=r"\(velocity, step\) must not be parallel"):
         nv.step_plane(y, s, -2 * s)
-    with pytest.raises(ValueError, match=r"\(velocity, step\)\[1\] must have the shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"\(velocity, step\)\[1\] must have the shape \(3,\) of params"):
         nv.step_plane(y, s, jnp.ones(2))
 
 

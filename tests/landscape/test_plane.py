@@ -139,7 +139,7 @@ def test_half_precision_is_moved_in_single():
         ((np.array([1.0, np.nan]), np.ones(2)), "must be finite and not zero"),
         (
             (np.ones((1, 2)), np.ones(2)),
-            r"plane.axes\[0\] must have the shapes of the plane's origin, got one axis more",
+            r"plane.axes\[0\] must have the shapes of plane.origin, got one axis more",
         ),
         ((np.ones(2), np.ones(3)), r"plane.axes\[1\] must have the shape \(2,\)"),
         ((), "plane.axes must hold one axis"),
@@ -189,8 +189,13 @@ def test_snapshots_of_a_users_own_loop_are_a_path():
     ("snapshots", "steps", "message"),
     [
         ([], None, "snapshots must hold at least one tree"),
-        ([{"a": np.ones(2)}, {"b": np.ones(2)}], None, r"snapshots\[1\]\['a'\] is missing"),
-        ([{"a": np.ones(2)}, {"a": np.ones(3)}], None, r"snapshots\[1\]\['a'\] must have the shape"),
+        ([{"a": np.ones(2)}, {"b": np.ones(2)}], None, r"snapshots\[1\] must be a tree like snapshots\[0\]; snap"),
+        (
+            [{"a": np.ones(2)}, {"a": np.ones(3)}],
+            None,
+            r"snapshots\[1\]\['a'\] must have the shape \(2,\) of snapshots\[0\]",
+        ),
+        ([{"a": np.ones(2, int)}], None, r"snapshots\[0\]\['a'\] must be an array of floating-point numbers"),
         ([{"a": np.ones(2)}, {"a": np.ones((4, 2))}], None, r"snapshots\[1\] must have the shapes of snapshots\[0\]"),
         ([np.ones(2), np.ones(2)], [0], "steps must be 2 increasing numbers"),
         ([np.ones(2), np.ones(2)], [5, 5], "steps must be 2 increasing numbers"),

@@ -161,6 +161,13 @@ def test_a_loss_may_return_a_dict():
     np.testing.assert_allclose(cut.values["entropy"], at(entropy, NET, X, Y, WHOLE), rtol=2e-6)
 
 
+def test_samples_are_numbered_by_the_leaves_that_have_an_axis():
+    """A scale, sorted before the samples, is none of them."""
+    batches = [{"a": jnp.float32(2), "x": x} for x in (SAMPLES[:60], SAMPLES[60:])]
+    cut = nv.evaluate(lambda p, b: b["a"] * jnp.mean(b["x"] @ p["w"]), NET, X, Y, batches=batches)
+    np.testing.assert_allclose(cut.values, at(lambda p: 2 * jnp.mean(SAMPLES @ p["w"]), NET, X, Y), atol=1e-6)
+
+
 def test_weights_stand_in_for_the_sizes_of_batches():
     parts = [at(entropy, NET, X, Y, half) for half in HALVES]
     cut = nv.evaluate(entropy, NET, X, Y, batches=HALVES, weights=[3.0, 1.0])
@@ -266,6 +273,7 @@ def test_a_slice_of_several_quantities_is_saved_and_loaded_whole(tmp_path):
         ({"batches": {}}, "batches must hold at least one entry"),
         ({"batches": [SAMPLES], "statistics": "train"}, "statistics must be 'kept', 'batch' or a function"),
         ({"statistics": moments}, "recomputed need batches"),
+        ({"batches": [SAMPLES], "statistics": moments, "gradient": True}, "gradient must be left out where statistics"),
         ({"batches": [SAMPLES], "effort": nv.Effort(budget=10)}, "effort.budget is 10 bytes"),
         ({"batches": [SAMPLES], "effort": nv.Effort(samples=9), "statistics": "batch"}, "would cut batches"),
     ],
