@@ -11,13 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from nagviz.landscape.batching import Split, forms_of, neighbours, pieces_of, size_of, splits_of
-from nagviz.landscape.plane import Plane, embed, gram
+from nagviz.landscape.plane import Plane, gram
 from nagviz.landscape.sweep import (
     Compiled,
     Effort,
     Plan,
     Task,
     Trial,
+    are_means,
     choose,
     compiler,
     require_effort,
@@ -169,28 +170,22 @@ def arrange(asked: Surface, points: int, effort: Effort) -> Trial:
     require_effort(effort)
     trial = partial(choose, asked.task, asked.compiled, asked.splits[0].batches[0], points, effort)
     chosen = trial(whole=asked.mode == "batch")
-    if chosen.plan.samples and effort.samples is None and not _are_means(asked, chosen.plan.samples):
+    if chosen.plan.samples and effort.samples is None and not _weigh_alike(asked, chosen.plan, effort):
         return trial(whole=True)
     return chosen
 
 
-def _are_means(asked: Surface, samples: int) -> bool:
+def _weigh_alike(asked: Surface, plan: Plan, effort: Effort) -> bool:
     """Whether the outputs are means over the samples of every batch, so that pieces give them too.
 
-    Tried on all pairs of neighbouring pieces, at two points: where each pair has the mean of the two, they weigh
-    the same. A mean over those that a mask leaves, or a weighted one, does not.
+    Tried on all pairs of neighbouring halves of pieces: where each pair has the mean of the two, they weigh the
+    same. A mean over those that a mask leaves, or a weighted one, does not. A pair is no larger than a piece.
     """
-    task, axes = asked.task, len(asked.task.plane.axes)
-    at = jax.jit(lambda coordinates, piece: task.function(embed(task.plane, coordinates), piece, task.fresh))
-    for batch in (batch for split in asked.splits for batch in split.batches):
-        for first, second, both, share in neighbours(batch, samples):
-            for coordinates in (np.zeros(axes), np.ones(axes)):
-                parts = (at(coordinates, piece) for piece in (first, second, both))
-                for a, b, c in zip(*parts, strict=True):
-                    mean = share * np.asarray(a, np.float64) + (1 - share) * np.asarray(b, np.float64)
-                    if not np.allclose(mean, c, rtol=1e-5, atol=1e-7, equal_nan=True):
-                        return False
-    return True
+    task = asked.task._replace(order=0)
+    compiled = compiler(task) if asked.task.order else asked.compiled
+    batches = (batch for split in asked.splits for batch in split.batches)
+    pairs = (pair for batch in batches for pair in neighbours(batch, max(1, plan.samples // 2)))
+    return are_means(task, compiled, plan._replace(points=1, way="map"), pairs, effort)
 
 
 def tabulator(asked: Surface, plan: Plan, hold: int, advance: Callable[[int], None] = lambda units: None):

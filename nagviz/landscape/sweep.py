@@ -22,7 +22,7 @@ import numpy as np
 
 from nagviz.landscape import affine
 from nagviz.landscape.batching import cut_batch, samples_in, shapes_in
-from nagviz.landscape.plane import Plane, embed
+from nagviz.landscape.plane import Plane
 
 
 class Effort(NamedTuple):
@@ -34,7 +34,7 @@ class Effort(NamedTuple):
         True
     """
 
-    budget: int = 1 << 30  # bytes for everything but the data and the plane
+    budget: int = 1 << 30  # bytes of arrays at work, besides the data, the plane and the results; compiling is extra
     samples: int | None = None  # of a batch that are gone through together
     points: int | None = None  # of a grid for one call of the compiled function
     way: str | None = None  # "map": a call's points one after another; "vmap": side by side, 32 at a time
@@ -111,7 +111,7 @@ def compiler(task: Task) -> Callable[[Any, Plan], Compiled]:
     def compiled(piece, plan):
         leaves, tree = jax.tree.flatten(piece)
         shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
-        key = tree, shapes, plan.points, plan.way, plan.linear
+        key = tree, shapes, plan._replace(samples=plan.samples and 1)
         if key not in known:
             known[key] = _compile(task, piece, plan)
         return known[key]
@@ -162,9 +162,15 @@ def _compile(task: Task, piece: Any, plan: Plan) -> Compiled:
     return Compiled(
         lambda data: first(*arguments[:3], jax.tree.leaves(data)),
         second,
-        max(_bytes(first), phases.held_bytes + _bytes(second)),
+        _at_most(leaves if plan.samples else [], _bytes(first), phases.held_bytes, _bytes(second)),
         phases.moved,
     )
+
+
+def _at_most(piece, first: int, held: int, second: int) -> int:
+    """Bytes of both phases: the runtime gives back what has been used a moment after the next is begun."""
+    copied = sum(leaf.size * leaf.dtype.itemsize for leaf in piece)  # of a piece of a batch
+    return 2 * copied + held + second + max(first, second)
 
 
 def _still(along) -> frozenset[int]:
@@ -297,7 +303,7 @@ def choose(
     """
     total = None if whole else samples_in(batch)
     guess, convolves = _guess_seconds(task, batch)
-    free = total is not None and effort.samples is None and guess > _LONG and _cuts(task, batch)
+    free = total is not None and effort.samples is None and guess > _LONG and _cuts(task, batch, effort)
     # Kernels that differ from point to point make one grouped convolution side by side, which is slow.
     way = effort.way or ("vmap" if guess < _SHORT and not convolves else "map")
     plan = Plan(
@@ -366,46 +372,87 @@ def _rescaled(factor: float, effort: Effort, plan: Plan, total: int, points: int
     return plan._replace(samples=samples, points=count)
 
 
-def _cuts(task: Task, batch: Any) -> bool:
+def _cuts(task: Task, batch: Any, effort: Effort = Effort()) -> bool:  # noqa: B008
     """Whether the outputs are means over the samples, so that a batch may be cut: tried on its first ones."""
     half = min(samples_in(batch) // 2, 32)
     if half < 8:
         return False
+    plan = Plan(2 * half, 1, "map", effort.linear is not False)
+    compiled = compiler(task._replace(order=0))
+    while (size := _lean(compiled, _part(batch, slice(2 * half)), plan, effort)[1]) > effort.budget:
+        if half == 1:
+            raise ValueError(
+                f"effort.budget is {effort.budget:,} bytes, but one point takes {size:,} on two samples, which is the "
+                "least on which it can be seen whether a batch may be cut; give a larger budget"
+            )
+        half = max(1, half // 4)
+    parts = (_part(batch, window) for window in (slice(half), slice(half, 2 * half), slice(2 * half)))
+    return are_means(task, compiled, plan, [(*parts, 0.5)], effort)
 
-    @jax.jit
-    def at(coordinates, piece):
-        return task.function(embed(task.plane, coordinates), piece, task.fresh)
 
-    first, second, both = (
-        jax.tree.map(lambda leaf, s=s: jnp.asarray(leaf[s]), batch)
-        for s in (slice(half), slice(half, 2 * half), slice(2 * half))
-    )
+def _part(batch: Any, window: slice) -> Any:
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf[window]), batch)
+
+
+def _lean(compiled, piece: Any, plan: Plan, effort: Effort) -> tuple[Plan, int]:
+    """The plan, or the same without the parts of what is affine where these are too large; and its bytes."""
+    sizes = {plan: compiled(piece, plan).bytes}
+    if sizes[plan] > effort.budget and plan.linear and effort.linear is None:
+        plain = plan._replace(linear=False)
+        sizes[plain] = compiled(piece, plain).bytes
+    return min(sizes.items(), key=lambda item: item[1])
+
+
+def are_means(task: Task, compiled: Callable[[Any, Plan], Compiled], plan: Plan, pairs, effort: Effort) -> bool:
+    """Whether what two pieces give averages to what both give as one, at two points and for every pair.
+
+    Args:
+        task: what to evaluate, without derivatives.
+        compiled: the same from `compiler`.
+        plan: how, one point at a time.
+        pairs: (first, second, both, the first's share) each.
+        effort: what is fixed, and the budget.
+    """
     axes = len(task.plane.axes)
+    coordinates = np.stack([np.zeros(axes), np.ones(axes)])
+    fresh = [np.stack([leaf, leaf]) for leaf in jax.tree.leaves(task.fresh)]
+    means, wholes = [], []
+    for first, second, both, share in pairs:
+        sweep = sweeper(compiled, _lean(compiled, both, plan, effort)[0])
+        means.append(sweep([("first", share, first), ("second", 1 - share, second)], coordinates, fresh))
+        wholes.append(sweep([("both", 1.0, both)], coordinates, fresh))
+    # A loss is rounded by the size of what it sums: on few samples by more than a share of what they have left.
     return all(
-        np.allclose(
-            (np.asarray(a, np.float64) + np.asarray(b, np.float64)) / 2, c, rtol=1e-5, atol=1e-7, equal_nan=True
-        )
-        for coordinates in (np.zeros(axes), np.ones(axes))
-        for a, b, c in zip(*(at(coordinates, piece) for piece in (first, second, both)), strict=True)
+        np.allclose(mean, whole, rtol=1e-5, atol=1e-7 + 1e-5 * _typical(np.stack(whole)), equal_nan=True)
+        for mean, whole in zip(zip(*means, strict=True), zip(*wholes, strict=True), strict=True)
     )
+
+
+def _typical(values: np.ndarray) -> float:
+    finite = np.abs(values[np.isfinite(values)])
+    return float(np.mean(finite)) if finite.size else 0.0
 
 
 def _within_budget(task, compiled, batch, plan: Plan, points: int, effort: Effort, total: int | None) -> Trial:
     """The plan, or one with fewer points or smaller pieces where it takes more than the budget."""
+    least = math.inf
     while True:
         trial = _try(task, compiled, batch, plan, points, effort.budget)
+        least = min(least, trial.bytes)
         if trial.bytes <= effort.budget:
             return trial
         less = effort.budget / trial.bytes / 1.2
         samples = plan.samples or total or 1
         if plan.points > 1 and effort.points is None:
             plan = plan._replace(points=max(1, int(plan.points * less)))
-        elif samples > 1 and effort.samples is None and (plan.samples or _cuts(task, batch)):
+        elif samples > 1 and effort.samples is None and (plan.samples or _cuts(task, batch, effort)):
             plan = plan._replace(samples=max(1, int(samples * less)))
+        elif plan.linear and effort.linear is None:
+            plan = plan._replace(linear=False)
         else:
             raise ValueError(
                 f"effort.budget is {effort.budget:,} bytes, but {plan.points} point(s) at a time take "
-                f"{trial.bytes:,} on {plan.samples or 'a whole batch of'} samples; give a larger budget or "
+                f"{least:,} on {plan.samples or 'a whole batch of'} samples; give a larger budget or "
                 "smaller batches"
             )
 

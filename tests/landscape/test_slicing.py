@@ -184,13 +184,41 @@ def test_every_arrangement_gives_the_same_values(effort):
         assert name == "budget" or value is None or getattr(cut.work.plan, name) == value
 
 
-@pytest.mark.parametrize("budget", [200_000, 20_000])
-def test_memory_stays_within_the_budget_by_smaller_pieces(budget):
+@pytest.mark.parametrize(("budget", "gradient"), [(200_000, False), (20_000, False), (20_000, True)])
+def test_memory_stays_within_the_budget_by_smaller_pieces(budget, gradient, monkeypatch):
+    """That of whatever is run, be it tried beforehand only, as the compiler counts it."""
+    run, compile_ = [], sweep._compile
+
+    def watched(*arguments):
+        made = compile_(*arguments)
+        return made._replace(prepare=lambda piece: (run.append(made.bytes), made.prepare(piece))[1])
+
+    monkeypatch.setattr(sweep, "_compile", watched)
     big = RNG.normal(size=(5000, 2)).astype(np.float32), RNG.integers(0, 2, 5000)
-    cut = nv.evaluate(entropy, NET, X, Y, batches=[big], effort=nv.Effort(budget=budget))
-    assert cut.work.bytes <= budget
+    effort = nv.Effort(budget=budget, linear=True)  # or what is tried could do without
+    cut = nv.evaluate(entropy, NET, X, Y, batches=[big], effort=effort, gradient=gradient)
+    assert cut.work.bytes <= max(run) <= budget
     assert cut.work.plan.samples < 5000
     np.testing.assert_allclose(cut.values, at(entropy, NET, X, Y, big), rtol=5e-6)
+
+
+def test_the_compilers_count_holds_what_lives_together():
+    """Parts of one piece that is done and of the next, two calls, and a piece of the batch twice."""
+    task = Task(lambda p, b, fresh: (jnp.mean(jnp.tanh(b @ p["w"]) @ p["v"]),), NET)
+    piece, plan = jnp.ones((64, 2)), sweep.Plan(64, 1, "map", True)
+    made = sweep.compiler(task)(piece, plan)
+    held = sum(leaf.nbytes for leaf in jax.tree.leaves(made.prepare(piece)[0]))
+    call = sweep._bytes(made.call)
+    assert made.bytes >= 2 * piece.nbytes + 2 * held + call
+    assert made.bytes >= 2 * piece.nbytes + held + 2 * call
+    assert sweep.compiler(task)(piece, plan._replace(samples=None)).bytes == made.bytes - 2 * piece.nbytes
+
+
+@pytest.mark.parametrize("effort", [nv.Effort(budget=500), nv.Effort(budget=500, samples=1)])
+def test_a_budget_that_one_point_of_a_sample_exceeds_is_refused(effort):
+    big = RNG.normal(size=(5000, 2)).astype(np.float32), RNG.integers(0, 2, 5000)
+    with pytest.raises(ValueError, match=r"effort.budget is 500 bytes, but .* give a larger budget"):
+        nv.evaluate(entropy, NET, X, Y, batches=[big], effort=effort)
 
 
 def test_the_gradient_in_the_plane_is_exact():
