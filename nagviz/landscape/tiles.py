@@ -2,7 +2,9 @@
 
 One zarr v3 array holds them, a chunk to a tile. A tile's file appears whole or not at all, and is its own
 sign that the tile is done: NaN tiles are data like any others. The array's attributes say what the tiles
-belong to and how they were evaluated.
+belong to and how they were evaluated, and so does every tile by itself: the last entry along the last dimension
+is a mark, a number made of what the slice follows from and of the tile's place. A file that was damaged, or that
+came from another store or another place, is noticed; one that was made on purpose with this store's mark is not.
 """
 
 from __future__ import annotations
@@ -23,10 +25,14 @@ class Tiles(NamedTuple):
     """An array on disk, by tiles."""
 
     path: Path
-    array: Any  # tensorstore's
-    shape: tuple[int, ...]
+    array: Any  # tensorstore's, with the marks
+    shape: tuple[int, ...]  # without them, as in `tile`
     tile: tuple[int, ...]  # the last of a row or column may be cut off by the edge
     plan: Mapping[str, Any]  # how they were evaluated
+    identity: Mapping[str, str]  # what they belong to
+
+
+_FORMAT = 2  # 1 had no marks
 
 
 def fingerprint(**inputs: Any) -> dict[str, str]:
@@ -89,6 +95,7 @@ def find_tiles(path: Path, identity: Mapping[str, str]) -> Tiles | None:
     try:
         metadata = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
         held, plan = metadata["attributes"]["identity"], metadata["attributes"]["plan"]
+        form = metadata["attributes"]["format"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"store {path} holds no tiles of a slice ({error!r}); give another path") from error
     if odd := [name for name in {**identity, **held} if identity.get(name) != held.get(name)]:
@@ -96,8 +103,14 @@ def find_tiles(path: Path, identity: Mapping[str, str]) -> Tiles | None:
             f"store {path} holds tiles of another slice, with another {', another '.join(odd)}; "
             "give another path, or remove it to start anew"
         )
+    if form != _FORMAT:
+        raise ValueError(
+            f"store {path} was written by another nagviz (format {form}, known {_FORMAT}); give another path"
+        )
     array = _open(path)
-    return Tiles(path, array, array.shape, tuple(array.chunk_layout.write_chunk.shape), plan)
+    *shape, marked = array.shape
+    tile = array.chunk_layout.write_chunk.shape[:-1]
+    return Tiles(path, array, (*shape, marked - 1), (*tile, marked - 1), plan, identity)
 
 
 def make_tiles(path: Path, shape, tile, identity: Mapping[str, str], plan: Mapping[str, Any]) -> Tiles:
@@ -111,16 +124,16 @@ def make_tiles(path: Path, shape, tile, identity: Mapping[str, str], plan: Mappi
         plan: whatever is needed to carry on in the same way.
     """
     metadata = {
-        "shape": list(shape),
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(tile)}},
+        "shape": [*shape[:-1], shape[-1] + 1],
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [*tile[:-1], tile[-1] + 1]}},
         "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
         "data_type": "float64",
         "fill_value": "NaN",
         "dimension_names": ["y", "x", "quantity", "part"][: len(shape)],
-        "attributes": {"identity": dict(identity), "plan": dict(plan)},
+        "attributes": {"format": _FORMAT, "identity": dict(identity), "plan": dict(plan)},
     }
     path = Path(path)
-    return Tiles(path, _open(path, metadata=metadata, create=True), tuple(shape), tuple(tile), plan)
+    return Tiles(path, _open(path, metadata=metadata, create=True), tuple(shape), tuple(tile), plan, identity)
 
 
 def _open(path: Path, **options):
@@ -152,18 +165,32 @@ def is_done(tiles: Tiles, number: tuple[int, int]) -> bool:
 
 def write_tile(tiles: Tiles, number: tuple[int, int], block: np.ndarray) -> None:
     """Put a tile on disk, whole or not at all."""
-    tiles.array[windows(tiles.shape, tiles.tile)[number]].write(block).result()
+    marks = np.full((*block.shape[:-1], 1), _mark(tiles, number))
+    marked = np.concatenate([block, marks], axis=-1)
+    tiles.array[windows(tiles.shape, tiles.tile)[number]].write(marked).result()
+
+
+def _mark(tiles: Tiles, number: tuple[int, int]) -> float:
+    """A whole number of 48 bits, which float64 holds exactly."""
+    owner = json.dumps([sorted(tiles.identity.items()), tiles.shape, tiles.tile, number])
+    return float(int.from_bytes(hashlib.sha256(owner.encode()).digest()[:6], "big"))
 
 
 def read_tile(tiles: Tiles, number: tuple[int, int]) -> np.ndarray:
     """A tile from disk.
 
     Raises:
-        ValueError: its file is damaged.
+        ValueError: its file is damaged, or another's.
     """
     try:
-        return tiles.array[windows(tiles.shape, tiles.tile)[number]].read().result()
+        block = tiles.array[windows(tiles.shape, tiles.tile)[number]].read().result()
     except ValueError as error:
         raise ValueError(
             f"store {tiles.path}: tile {number} is damaged ({error}); remove its file to evaluate it anew"
         ) from error
+    if np.any(block[..., -1] != _mark(tiles, number)):
+        raise ValueError(
+            f"store {tiles.path}: tile {number} is that of another slice or of another place; remove its file to "
+            "evaluate it anew"
+        )
+    return block[..., :-1]

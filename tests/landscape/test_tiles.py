@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import zarr
 
 import nagviz as nv
 from nagviz.landscape import tiles
@@ -165,6 +166,41 @@ def test_damage_is_found_before_anything_is_evaluated(tmp_path):
     (store / "zarr.json").write_text(json.dumps({"shape": [1]}))
     with pytest.raises(ValueError, match="holds no tiles of a slice"):
         run(store)
+
+
+def test_a_tile_of_another_slice_or_place_is_not_taken_for_this_one(tmp_path):
+    """A whole file of the same shape, with a checksum that is right."""
+    made = {name: tiles.make_tiles(tmp_path / name, (4, 3, 2, 1), (2, 3, 2, 1), {"origin": name}, {}) for name in "ab"}
+    for store in made.values():
+        for number in ((0, 0), (1, 0)):
+            tiles.write_tile(store, number, np.full((2, 3, 2, 1), 7.0))
+    first, second = (sorted(files(tmp_path / name)) for name in "ab")
+    second[0].write_bytes(first[0].read_bytes())
+    with pytest.raises(ValueError, match=r"tile \(0, 0\) is that of another slice or of another place; remove"):
+        tiles.read_tile(made["b"], (0, 0))
+    first[1].write_bytes(first[0].read_bytes())
+    with pytest.raises(ValueError, match=r"tile \(1, 0\) is that of another"):
+        tiles.read_tile(made["a"], (1, 0))
+    again = tiles.find_tiles(tmp_path / "a", {"origin": "a"})
+    np.testing.assert_array_equal(tiles.read_tile(again, (0, 0)), np.full((2, 3, 2, 1), 7.0))
+
+
+def test_other_programs_read_the_tiles(tmp_path, whole):
+    """The values come first along the last dimension; behind them is each tile's mark."""
+    run(tmp_path / "s", effort=TILE)
+    array = zarr.open_array(tmp_path / "s", mode="r")
+    assert array.metadata.dimension_names == ("y", "x", "quantity", "part")
+    np.testing.assert_array_equal(array[:, :, 0, 0], whole.values)
+    assert len(np.unique(array[..., -1])) == 6
+
+
+def test_a_store_without_marks_is_refused(tmp_path):
+    run(tmp_path / "s", effort=TILE)
+    head = json.loads((tmp_path / "s" / "zarr.json").read_text())
+    head["attributes"]["format"] = 1
+    (tmp_path / "s" / "zarr.json").write_text(json.dumps(head))
+    with pytest.raises(ValueError, match=r"written by another nagviz \(format 1, known 2\)"):
+        run(tmp_path / "s")
 
 
 def test_a_tile_of_nothing_but_nan_is_done_like_any_other(tmp_path):
