@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from flax import linen, nnx
 from flax.core import freeze
+from scipy.interpolate import RegularGridInterpolator
 
 import nagviz as nv
 
@@ -157,6 +158,65 @@ def test_filters_of_haiku_are_columns():
 def test_what_is_not_trained_is_refused_by_name():
     with pytest.raises(ValueError, match=r"params\.activation must be an array of floating-point numbers"):
         nv.random_plane(equinox.nn.MLP(3, 2, 4, 1, key=jax.random.key(0)), 0)
+
+
+@pytest.fixture(params=["float32", "float64"])
+def rounding(request):
+    """Of parameters of that type, as a share of what is summed."""
+    if request.param == "float64":
+        request.getfixturevalue("x64")
+    return {"float32": 3e-6, "float64": 1e-13}[request.param]
+
+
+def flattened(tree):
+    """One vector of float64."""
+    return np.concatenate([np.ravel(np.asarray(leaf, np.float64)) for leaf in jax.tree.leaves(tree)])
+
+
+@pytest.mark.parametrize("kind", ["random", "pca"])
+def test_the_whole_way_agrees_with_a_plain_loop_over_numpy(kind, rounding):
+    """Haiku's names, and with JAX_ENABLE_X64=1 float64 all the way."""
+    rng, dtype = np.random.default_rng(2), np.float32 if rounding > 1e-9 else np.float64
+    like = {"module/~/linear": {"w": (3, 4), "b": (4,)}, "module/~/linear_1": {"w": (4, 2), "b": (2,)}}
+    shapes = {name: {key: np.empty(shape) for key, shape in layer.items()} for name, layer in like.items()}
+    points = [jax.tree.map(lambda leaf: rng.normal(size=leaf.shape).astype(dtype), shapes) for _ in range(5)]
+    inputs, targets = rng.normal(size=(11, 3)).astype(dtype), rng.normal(size=(11, 2)).astype(dtype)
+
+    def loss(p, batch, of=jnp):
+        first, second = p["module/~/linear"], p["module/~/linear_1"]
+        hidden = of.tanh(batch[0] @ first["w"] + first["b"])
+        return of.mean((hidden @ second["w"] + second["b"] - batch[1]) ** 2)
+
+    path = nv.stack_snapshots(points)
+    plane = {"random": lambda: nv.random_plane(points[-1], 0), "pca": lambda: nv.pca_plane(path)}[kind]()
+    x, y = np.linspace(-4.1, 4.1, 5), np.linspace(-3.1, 3.1, 3)  # which float32 would round
+    cut = nv.evaluate(loss, plane, x, y, batches=[(inputs[:7], targets[:7]), (inputs[7:], targets[7:])])
+    seen = nv.project(plane, path)
+
+    start = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), plane.origin)
+    for i, b in enumerate(y):
+        for j, a in enumerate(x):
+            there = jax.tree.map(
+                lambda o, u, v, a=a, b=b: o + a * np.float64(u) + b * np.float64(v), start, *plane.axes
+            )
+            assert cut.values[i, j] == pytest.approx(loss(there, (inputs, targets), np), rel=rounding)
+    axes = np.stack(list(map(flattened, plane.axes)), axis=1)
+    away = np.stack([flattened(point) - flattened(start) for point in points], axis=1)
+    coordinates = np.linalg.lstsq(axes, away)[0]
+    hidden = np.linalg.norm(away - axes @ coordinates, axis=0)
+    np.testing.assert_allclose(seen.coordinates, coordinates.T, atol=1e-12)
+    np.testing.assert_allclose(seen.residual, hidden, atol=1e-12)
+
+    losses = [loss(point, (inputs, targets), np) for point in points]
+    report = nv.diagnose(cut, seen, losses=losses)
+    far = np.linalg.norm(away, axis=0)
+    assert report.off_plane.numbers["median"] == pytest.approx(
+        np.median(np.divide(hidden, far, where=far > 0, out=far * 0))
+    )
+    under = RegularGridInterpolator((y, x), cut.values, bounds_error=False)(coordinates.T[:, ::-1])
+    off = (under / losses - 1)[np.isfinite(under)]
+    assert report.mismatch.numbers["median"] == pytest.approx(np.median(np.abs(off)))
+    assert report.mismatch.numbers["worst"] == pytest.approx(off[np.argmax(np.abs(off))])
 
 
 def test_a_users_own_loop_needs_three_lines():
