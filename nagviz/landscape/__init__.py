@@ -1,4 +1,15 @@
-"""Where it moves: planes and lines in parameter space, and a loss on them."""
+"""Where it moves: planes and lines in parameter space, and a loss on them.
+
+From the checkpoints of a training loop of one's own, trees of parameters of any kind, three lines lead to a slice:
+
+    path = nv.stack_snapshots(checkpoints)  # a list, or a generator that loads them one after another
+    plane = nv.pca_plane(path)  # or random_plane(checkpoints[-1], 0), hessian_plane, points_plane, step_plane
+    cut = nv.evaluate(loss, plane, x, y, batches=batches)  # loss(params, batch), or loss(params) without batches
+
+and one more tells whether it may be believed:
+
+    print(nv.diagnose(cut, nv.project(plane, path), losses=losses))
+"""
 
 from nagviz.landscape.diagnosis import Diagnosis, Finding, diagnose
 from nagviz.landscape.directions import pca_plane, points_plane, step_plane
