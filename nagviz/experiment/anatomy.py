@@ -27,8 +27,9 @@ GRID = 81  # points on each side of the slice
 MARGIN = 0.24  # around the points, as a share of their extent
 SQUARISH = 0.7  # the least ratio of the window's sides
 REACH = 1.0  # how far rivals may widen the window, in extents of the step itself
-SHORT = 0.3  # of the velocity's length: a step that is shown in a detail
+SHORT = 0.4  # of the velocity's length: a step that is shown in a detail
 TALL = 0.6  # height to width of a slice that has a detail in its corner, without margins
+ROOM = 0.45  # the least height under a step for its detail, likewise
 WIDE = 0.75  # the most height to width of a detail
 ROUNDING = 1e-3  # of a length, beyond which a difference is more than float32's rounding
 
@@ -54,6 +55,7 @@ def dissect(
     batch: Any = None,
     batches: Any = None,
     step: int | None = None,
+    method: str = "Nesterov",
     grid: int = GRID,
     **options: Any,
 ) -> Anatomy:
@@ -70,6 +72,7 @@ def dissect(
         batch: the one that the step is taken on.
         batches: those that the loss in the plane is a mean over; `batch` alone by default.
         step: t, for the title.
+        method: its name, for a label.
         grid: points on each side.
         options: further ones of `nagviz.evaluate`, such as `quantity` and `effort`.
 
@@ -105,6 +108,7 @@ def dissect(
         next_lookahead=points["next y"],
         rivals=_rivals(ends, seen),
         step=step,
+        method=method,
         gradient=plain,
         residual=max(float(seen[name].residual) for name in STEP) / _length(plane.axes[0]),
         losses=_losses(loss, params, ends, batches),
@@ -239,7 +243,7 @@ def _windows(points: dict[str, np.ndarray], grid: int) -> list[list[np.ndarray]]
     near = _box([np.zeros(2), tip, *(rivals[name] for name in (GRADIENT[0], OTHER[0]) if name in rivals)])
     if max(near[1] - near[0]) > SHORT:
         return [_grid(low, high, grid)]
-    low[1] = high[1] - TALL * (high - low)[0]
+    low[1] = min(high[1] - TALL * (high - low)[0], near[0][1] - ROOM * (high - low)[0])
     return [_grid(low, high, grid), _grid(*near, grid, WIDE)]
 
 

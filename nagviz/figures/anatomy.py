@@ -44,6 +44,7 @@ class Anatomy(NamedTuple):
     next_lookahead: np.ndarray  # (2,) y_{t+1}
     rivals: Mapping[str, Rival]  # by name
     step: int | None = None  # t
+    method: str = "Nesterov"  # its name
     gradient: bool = True  # whether the step is a multiple of the gradient
     residual: float = 0.0  # of the farthest of the four points from the plane, in units of the axes
     losses: Mapping[str, float] = {}  # by name, at the points themselves: those of the rivals are not projected
@@ -78,7 +79,12 @@ class Mark(NamedTuple):
 
 
 def draw_step(
-    ax: Axes, anatomy: Any, looks: Mapping[str, Look] | None = None, *, silent: Container[str] = ()
+    ax: Axes,
+    anatomy: Any,
+    looks: Mapping[str, Look] | None = None,
+    *,
+    silent: Container[str] = (),
+    avoid: np.ndarray | None = None,
 ) -> DrawnStep:
     """The arrows of a step and of its rivals, their points, and a label at each that is on the axes.
 
@@ -89,6 +95,7 @@ def draw_step(
         anatomy: a record with the fields of `Anatomy`.
         looks: of "NAG" and the rivals; fresh ones by default.
         silent: arrows and points that are drawn without their label.
+        avoid: (n, 2) data that labels keep away from, besides the arrows.
     """
     table = style.resolve(["NAG", *anatomy.rivals], looks)
     legs, points = _legs(anatomy, table), _points(anatomy, table)
@@ -104,7 +111,8 @@ def draw_step(
         if name not in silent
     ]
     seen = [label for label in heard if _is_on(ax, label.at.reshape(-1, 2).mean(axis=0))]
-    return DrawnStep(arrows, marks, draw_labels(ax, seen, _taken(ax, anatomy)))
+    covered = _taken(ax, anatomy) if avoid is None else np.concatenate([_taken(ax, anatomy), avoid])
+    return DrawnStep(arrows, marks, draw_labels(ax, seen, covered))
 
 
 def _is_on(ax: Axes, point: np.ndarray) -> bool:
@@ -146,7 +154,8 @@ def _points(anatomy: Any, table: Mapping[str, Look]) -> dict[str, Mark]:
     if _is_ball(anatomy):
         words = "$y_{t-1}$", "$y_t$", "$y_{t+1}$"
     else:
-        words = "$x_t$", "look-ahead $y_t$", "Nesterov $x_{t+1}$"
+        name = anatomy.method.replace("$", r"\$")  # a dollar in a name is a dollar
+        words = "$x_t$", "look-ahead $y_t$", f"{name} $x_{{t+1}}$"
     return {
         "x": Mark(anatomy.iterate, style.start(velocity), words[0], velocity.color, velocity.order),
         "y": Mark(anatomy.lookahead, style.spot(velocity), words[1], velocity.color, velocity.order),
@@ -216,8 +225,10 @@ def _draw_with_detail(ax: Axes, contours: Contours, anatomy: Any, looks: Mapping
     lens = ax.inset_axes(_lens(anatomy), zorder=3 * style.ENDS, xticks=[], yticks=[])
     near = draw_contours(lens, anatomy.detail, _levels(anatomy.detail))
     ax.indicate_inset_zoom(lens, **style.LENS)
-    whole = draw_step(ax, anatomy, looks, silent={"step", "next x", *ahead})
-    _draw_values(ax, contours, anatomy, whole, _covered(ax, lens))
+    under = _covered(ax, lens)
+    _draw_values(
+        ax, contours, anatomy, draw_step(ax, anatomy, looks, silent={"step", "next x", *ahead}, avoid=under), under
+    )
     _draw_values(lens, near, anatomy, draw_step(lens, anatomy, looks, silent={"velocity"}))
 
 

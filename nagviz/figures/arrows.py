@@ -36,7 +36,7 @@ LONGEST = 0.82  # of that space: the arrow of the steepest slope
 SHORTEST = 0.35  # and the one of the least, so that its way is still seen
 GENTLE = 0.5  # slopes differ by factors: lengths go with this power of them
 STEEP = 0.95  # the share of arrows that the longest may stand for
-FLAT = 1e-12  # of the steepest slope: a rounding error, which points nowhere
+FLAT = 1e-12  # of the largest value or slope: a rounding error, which points nowhere
 STREAMS = 101  # points on each side that streamlines are followed over
 AHEAD = 5.0  # points of path between two ticks of the look-ahead
 
@@ -61,7 +61,10 @@ def slopes(cut: Any) -> tuple[np.ndarray, bool]:
         raise ValueError(f"cut.values has shape {values.shape}: a field needs two rows and columns at the least")
     with np.errstate(invalid="ignore", over="ignore"):
         down, right = np.gradient(values, np.asarray(cut.y, np.float64), np.asarray(cut.x, np.float64))
-    return -np.stack([right, down], axis=-1), False
+    found = -np.stack([right, down], axis=-1)
+    highest = np.max(np.abs(values), initial=0.0, where=np.isfinite(values))
+    rounding = FLAT * highest / np.array([np.ptp(cut.x), np.ptp(cut.y)])
+    return np.where(np.abs(found) <= rounding, 0.0, found), False
 
 
 def draw_field(ax: Axes, cut: Any) -> Quiver:

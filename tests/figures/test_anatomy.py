@@ -166,6 +166,8 @@ def test_a_short_step_is_shown_larger_in_the_corner():
     assert {"Nesterov $x_{t+1}$", r"$-\alpha\,\nabla f(y_t)$", "heavy ball"} < inside
     assert not {"Nesterov $x_{t+1}$", "heavy ball"} & {text.get_text() for text in ax.texts}
     assert "gradient descent" in {text.get_text() for text in ax.texts}
+    figure.draw_without_rendering()
+    assert not any(text.get_window_extent().overlaps(lens.get_window_extent()) for text in ax.texts)
     size = lens.get_window_extent().size
     assert size[1] / size[0] == pytest.approx(0.7 * 1.4 / 1.9, rel=0.01)
     assert lens.get_xlim() == pytest.approx((x[0] / 5, x[-1] / 5))
@@ -177,6 +179,13 @@ def test_a_heavy_ball_has_no_look_ahead():
     assert {"$y_{t-1}$", "$y_t$", "$y_{t+1}$"} < words(figure)
     assert not any("look-ahead" in word for word in words(figure))
     step(STEP._replace(gradient=False))
+
+
+@pytest.mark.parametrize("method", ["triple momentum", "costs 5 $", "µ-Übermethode", "x" * 40])
+def test_the_step_is_called_by_the_name_of_its_method(method):
+    figure = step(STEP._replace(method=method))
+    figure.draw_without_rendering()
+    assert any(word.replace(r"\$", "$").startswith(method) for word in words(figure))
 
 
 HOSTILE = {
@@ -201,6 +210,7 @@ def test_any_loss_gives_a_figure(name):
 
 def test_far_rivals_no_rivals_and_points_that_coincide_give_figures():
     far = {"heavy ball": Rival(np.zeros(2), np.array([50.0, -1e6])), "x" * 40: Rival(np.zeros(2), np.zeros(2))}
+    step(STEP._replace(method="学習率"), title="学習率").draw_without_rendering()
     for rivals in (far, {}):
         figure = step(STEP._replace(rivals=rivals))
         figure.savefig(io.BytesIO(), format="png", dpi=50)
