@@ -27,7 +27,7 @@ GRID = 81  # points on each side of the slice
 MARGIN = 0.24  # around the points, as a share of their extent
 SQUARISH = 0.7  # the least ratio of the window's sides
 REACH = 1.0  # how far rivals may widen the window, in extents of the step itself
-SHORT = 0.4  # of the velocity's length: a step that is shown in a detail
+LARGER = 3.5  # times the width of its detail is a slice that has one: drawn in its corner, twice as large
 TALL = 0.6  # height to width of a slice that has a detail in its corner, without margins
 ROOM = 0.45  # the least height under a step for its detail, likewise
 WIDE = 0.75  # the most height to width of a detail
@@ -241,10 +241,11 @@ def _windows(points: dict[str, np.ndarray], grid: int) -> list[list[np.ndarray]]
     low, high = _box([*step, *rivals.values()])
     low, high = np.maximum(low, step.min(0) - reach), np.minimum(high, step.max(0) + reach)
     near = _box([np.zeros(2), tip, *(rivals[name] for name in (GRADIENT[0], OTHER[0]) if name in rivals)])
-    if max(near[1] - near[0]) > SHORT:
-        return [_grid(low, high, grid)]
+    whole, detail = _grid(low, high, grid), _grid(*near, grid, WIDE)
+    if np.ptp(whole[0]) < LARGER * np.ptp(detail[0]):
+        return [whole]
     low[1] = min(high[1] - TALL * (high - low)[0], near[0][1] - ROOM * (high - low)[0])
-    return [_grid(low, high, grid), _grid(*near, grid, WIDE)]
+    return [_grid(low, high, grid), detail]
 
 
 def _box(points) -> tuple[np.ndarray, np.ndarray]:

@@ -184,7 +184,7 @@ def test_a_short_step_has_a_detail_around_it():
             assert cut.x[0] < end[0] < cut.x[-1]
             assert cut.y[0] < end[1] < cut.y[-1]
     assert not seen.detail.x[0] < -1
-    assert dissected(METHODS["NAG"], steps=2).detail is None
+    assert dissected(nv.nag(RATE, 0.3), steps=2).detail is None
 
 
 def refused(optimizer, steps, match, of=loss, **options):
