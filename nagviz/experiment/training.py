@@ -271,7 +271,10 @@ def _run(step, see, start, plan: Plan, source: Source, stop) -> Iterator[Chunk]:
             yield _handed(ahead, plan, ended)[0]
 
 
-_copied = jax.jit(lambda carry: jax.tree.map(jnp.copy, carry))
+@jax.jit
+def _copied(carry):
+    # Of its own dtype outright: what is read back from a checkpoint has no weak types, and must compute the same.
+    return jax.tree.map(lambda leaf: jnp.array(leaf, leaf.dtype, copy=True), carry)
 
 
 def _fetch(out):

@@ -101,6 +101,25 @@ def test_training_goes_on_from_what_a_chunk_carries():
             same(one._replace(seconds=0), other._replace(seconds=0))
 
 
+def test_a_state_of_weak_type_is_gone_on_from_as_it_was_begun():
+    """A number in the state over bfloat16 is worked on in float32 from the start, as it is once it was on disk."""
+    seen = []
+
+    def update(gradient, state, params=None):
+        del params
+        seen.append((gradient * state).dtype.name)
+        return (gradient * state).astype(gradient.dtype), state * 0.7
+
+    optimizer = optax.GradientTransformation(lambda params: jnp.add(-0.7, 0.0), update)
+    options = {"steps": 20, "snapshots": range(1, 21), "chunk": 5}
+    start = jnp.array([1.0, 3.0], jnp.bfloat16)
+    chunks = list(train(lambda w: (w**2).sum(), start, optimizer, **options))
+    carried = jax.device_put(jax.device_get(chunks[0].carried))
+    rest = train(lambda w: (w**2).sum(), start, optimizer, carried=(5, carried), **options)
+    same(whole(chunks[1:]), whole(rest))
+    assert set(seen) == {"float32"}
+
+
 def test_no_chunk_is_begun_once_it_was_asked_to_stop():
     asked = []
 
