@@ -79,7 +79,7 @@ def start_folder(folder: Path, config: str, facts: Mapping[str, Any], *, resume:
     """
     try:
         written = folder / "config.toml"
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if folder.exists() and not (folder.is_dir() and _is_free(folder, config)):
             _require_run(folder, written, resume or overwrite)
             if resume:
                 _require_same(written, config)
@@ -89,10 +89,11 @@ def start_folder(folder: Path, config: str, facts: Mapping[str, Any], *, resume:
             for pattern in OUTPUTS.keys() - _REPLACED:
                 for path in folder.glob(pattern):
                     shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-        for part in ("paths", "slices"):
-            (folder / part).mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         write(written, config)
         write(folder / "environment.json", json.dumps({**environment(), **facts}, indent=2) + "\n")
+        for part in ("paths", "slices"):
+            (folder / part).mkdir(exist_ok=True)
     except OSError as error:
         raise Refusal(f"{error.filename or folder}: {error.strerror or error}; name another folder by --out") from error
 
@@ -106,6 +107,13 @@ def require_run(folder: Path) -> Path:
     if not (folder / "environment.json").is_file():
         raise Refusal(f"{folder} holds no run; name the folder that nagviz run printed")
     return folder / "config.toml"
+
+
+def _is_free(folder: Path, config: str) -> bool:
+    """Whether nothing is there, or what is left where this very run was killed before its folder was one."""
+    left = {".config.toml.partial", ".environment.json.partial"}
+    names = {path.name for path in folder.iterdir()} - left
+    return not names or (names == {"config.toml"} and (folder / "config.toml").read_text(encoding="utf-8") == config)
 
 
 def _require_run(folder: Path, written: Path, allowed: bool) -> None:

@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import pytest
 import nagviz as nv
 from nagviz import landscape
 from nagviz.cli import main
-from nagviz.experiment import checkpoints, trials
+from nagviz.experiment import checkpoints, report, trials
 from nagviz.experiment.report import Refusal
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -132,6 +133,48 @@ def test_a_run_that_is_interrupted_and_then_killed_at_random_moments_ends_in_the
 
 class Killed(BaseException):
     """As nothing catches it."""
+
+
+@pytest.mark.parametrize("killed", range(5))
+def test_a_start_that_was_killed_is_made_again_and_a_folder_of_others_never_taken_for_one(
+    killed, tmp_path, monkeypatch
+):
+    folder, calls = tmp_path / "run", []
+
+    def replace(partial, target, real=Path.replace):
+        for now in (False, True):  # killed before the file is moved to its place, or after it
+            calls.append(1)
+            if len(calls) == killed:
+                raise Killed
+            if not now:
+                real(partial, target)
+
+    with monkeypatch.context() as patch, suppress(Killed):
+        patch.setattr(Path, "replace", replace)
+        report.start_folder(folder, "seed = 0\n", {}, resume=False, overwrite=False)
+    report.start_folder(folder, "seed = 0\n", {}, resume=True, overwrite=False)
+    assert {path.name for path in folder.iterdir()} >= {"config.toml", "environment.json", "paths", "slices"}
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "config.toml").write_text("seed = 1\n")
+    with pytest.raises(Refusal, match="holds no run"):
+        report.start_folder(tmp_path / "other", "seed = 0\n", {}, resume=True, overwrite=False)
+
+
+def test_another_config_is_told_by_key_and_other_versions_are_noted(tmp_path, capsys):
+    folder, there = tmp_path / "run", "seed = 0\n[[optimizers]]\nkind = 'nag'\nlearning_rate = 0.1\n"
+    report.start_folder(folder, there, {}, resume=False, overwrite=False)
+    asked = "seed = 0\nname = 'x'\n[[optimizers]]\nkind = 'nag'\nlearning_rate = 0.2\n"
+    with pytest.raises(Refusal) as refused:
+        report.start_folder(folder, asked, {}, resume=True, overwrite=False)
+    assert str(refused.value).splitlines()[1:3] == [
+        "  optimizers.0.learning_rate: there 0.1, asked for 0.2",
+        '  name: there not set, asked for "x"',
+    ]
+    assert capsys.readouterr().err == ""
+    environment = folder / "environment.json"
+    environment.write_text(environment.read_text().replace(f'"jax": "{jax.__version__}"', '"jax": "0.1"'))
+    report.start_folder(folder, there, {}, resume=True, overwrite=False)
+    assert f"begun with jax 0.1, now {jax.__version__}" in capsys.readouterr().err
 
 
 def survive(file, monkeypatch=None, stage=None, *, call=0, after=False):
