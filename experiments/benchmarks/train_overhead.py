@@ -153,7 +153,7 @@ def side_by_side(case, pairs, rates=(0.01, 0.02, 0.05, 0.1), seeds=3):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=11)
-    parser.add_argument("--rounds", type=int, default=3, help="of the trials side by side")
+    parser.add_argument("--rounds", type=int, default=3, help="of the trials side by side; 0 for none")
     parser.add_argument("--only", default="", help="models whose names contain this")
     options = parser.parse_args()
     print(f"jax {jax.__version__}, optax {optax.__version__}, {jax.devices()[0].platform}")
@@ -170,6 +170,8 @@ def main():
                 f"{statistics.median(ratios):.3f} (quartiles {ratios[quarter]:.3f} to {ratios[-1 - quarter]:.3f})",
                 flush=True,
             )
+    if not options.rounds:
+        return
     print("3 seeds x 4 rates, 400 steps")
     for name in (name for name in CASES if options.only.lower() in name.lower() and "same" not in name):
         (alone, together, trained_alone, trained), apart = side_by_side(CASES[name], options.rounds)
