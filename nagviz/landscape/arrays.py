@@ -79,6 +79,9 @@ def write(file: Path, group: Group) -> None:
         partial.mkdir(parents=True)
         inner = write_arrays(partial, group.arrays)
         replace(partial / "zarr.json", head(group.kind, group.attributes, inner))
+    except ValueError as error:  # by which tensorstore tells of a full disk
+        shutil.rmtree(partial, ignore_errors=True)
+        raise OSError(f"{file} could not be written ({str(error).split(' [tensorstore_spec')[0]})") from error
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise

@@ -54,6 +54,8 @@ def _split(name: str, batches: list[Any], weights) -> Split:
     weights = np.asarray([size_of(batch) for batch in batches] if weights is None else weights, np.float64)
     if weights.shape != (len(batches),) or not np.all(np.isfinite(weights) & (weights >= 0)) or not weights.sum() > 0:
         raise ValueError(f"weights must be {len(batches)} numbers, not negative, one for each batch, got {weights}")
+    weighed = [(batch, weight) for batch, weight in zip(batches, weights, strict=True) if weight]
+    batches, weights = [batch for batch, _ in weighed], np.array([weight for _, weight in weighed])
     return Split(name, batches, weights / weights.sum())
 
 
@@ -79,8 +81,6 @@ def _form(batch) -> str:
 def pieces_of(split: Split, samples: int | None):
     """What a split is cut into: a name for what is held, a share of the whole, data."""
     for n, (share, batch) in enumerate(zip(split.shares, split.batches, strict=True)):
-        if not share:
-            continue
         for m, (part, piece) in enumerate(cut_batch(batch, samples)):
             yield (split.name, n, m), share * part, piece
 

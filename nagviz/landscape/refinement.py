@@ -17,7 +17,7 @@ import numpy as np
 from nagviz.landscape.plane import Plane
 from nagviz.landscape.slicing import Slice, axis_of
 from nagviz.landscape.surface import Question, arrange, ask, tabulator
-from nagviz.landscape.sweep import Effort
+from nagviz.landscape.sweep import Effort, require_effort
 
 
 class Refined(NamedTuple):
@@ -185,6 +185,7 @@ def refine(
     asked = ask(Question({quantity: loss}, batches, order=2), plane)
     if len(asked.quantities) != 1:
         raise ValueError(f"loss must be one scalar to refine by, got {asked.quantities}")
+    effort = require_effort(effort)
     trial = arrange(asked, max(1, len(x) * len(y) // 4), effort)
     known = _Known(np.full((len(y), len(x), 4), np.nan), np.zeros((len(y), len(x)), bool))
     tabulate = tabulator(asked, trial.plan, max(0, effort.budget - trial.bytes))

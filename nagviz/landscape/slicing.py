@@ -18,7 +18,7 @@ import numpy as np
 
 from nagviz.landscape.plane import Plane
 from nagviz.landscape.surface import Question, Surface, arrange, ask, tabulator
-from nagviz.landscape.sweep import Effort, Plan, real_dtype
+from nagviz.landscape.sweep import Effort, Plan, even, real_dtype, require_effort
 from nagviz.landscape.tiles import (
     Tiles,
     find_tiles,
@@ -39,7 +39,8 @@ class Work(NamedTuple):
 
     plan: Plan  # chosen by measuring, or as asked
     tile: tuple[int, int]  # rows and columns that were finished together
-    bytes: int  # that it took at the most, besides the data and the plane, as the compiler counts them
+    bytes: int  # of a call at the most, besides the data and the plane, as the compiler counts them; with tiles,
+    # prepared pieces are kept from one to the next as far as the rest of the budget goes
     choosing: float = 0.0  # seconds, compiling included
     evaluating: float = 0.0  # seconds
 
@@ -136,16 +137,18 @@ def evaluate(
         raise ValueError(
             f"metrics must not have an entry {quantity!r}, which is the loss; name it, or give another quantity"
         )
+    effort = require_effort(effort)
     functions = {quantity: loss, **(metrics or {})}
     asked = ask(Question(functions, batches, weights, statistics, int(gradient), compute_dtype), plane)
     rows = _grid(x, y)
     started = time.perf_counter()
     work, tiles = _begun(asked, rows, [x, y], effort, store)
+    done = _stored(rows, work.tile, tiles)
     advance = _progress(report, len(rows), rows[..., 0].size * asked.samples)
     later = work.tile != rows.shape[:2]  # tiles that would find again what this one prepared
     tabulate = tabulator(asked, work.plan, max(0, effort.budget - work.bytes) if later else 0, advance)
     chosen = time.perf_counter()
-    table = _by_tiles(tabulate, rows, work.tile, tiles, lambda points: advance(points * asked.samples))
+    table = _by_tiles(tabulate, rows, work.tile, tiles, done, lambda points: advance(points * asked.samples))
     work = work._replace(choosing=chosen - started, evaluating=time.perf_counter() - chosen)
 
     table = table if y is not None else table[0]
@@ -195,6 +198,11 @@ def _begun(asked: Surface, rows: np.ndarray, grid, effort: Effort, store) -> tup
         return _arranged(asked, rows, effort, rows[..., 0].size), None
     identity = _identity(asked, grid)
     if tiles := find_tiles(store, identity):
+        if tiles.plan["bytes"] > effort.budget:
+            raise ValueError(
+                f"effort.budget is {effort.budget:,} bytes, but store {store} was begun in a way that takes "
+                f"{tiles.plan['bytes']:,}; give as much, or another path"
+            )
         return Work(Plan(**tiles.plan["plan"]), tuple(tiles.tile[:2]), tiles.plan["bytes"]), tiles
     work = _arranged(asked, rows, effort, None)
     cell = len(asked.quantities), 1 + len(asked.task.plane.axes) * asked.task.order
@@ -211,6 +219,8 @@ def _arranged(asked: Surface, rows: np.ndarray, effort: Effort, points: int | No
         points = max(1, min(points, effort.budget // 4 // size))
     columns = rows.shape[1]
     tile = (min(len(rows), points // columns), columns) if points >= columns else (1, points)
+    if effort.points is None and math.prod(tile) < rows[..., 0].size:
+        trial = trial._replace(plan=trial.plan._replace(points=even(math.prod(tile), trial.plan.points)))
     return Work(trial.plan, tile, trial.bytes)
 
 
@@ -224,10 +234,16 @@ def _identity(asked: Surface, grid) -> dict[str, str]:
     return fingerprint(origin=plane.origin, axes=plane.axes, grid=grid, data=data, loss=loss)
 
 
-def _by_tiles(tabulate, rows: np.ndarray, tile, tiles: Tiles | None, advance) -> np.ndarray:
-    """The table of the whole grid; what is on disk is read, all of it before anything is evaluated."""
-    parts = windows(rows.shape, tile)
-    done = {number: read_tile(tiles, number) for number in parts if tiles and is_done(tiles, number)}
+def _stored(rows: np.ndarray, tile, tiles: Tiles | None) -> dict[tuple[int, int], np.ndarray]:
+    """The tiles that are on disk, read before anything is compiled: one that is damaged is told at once."""
+    if tiles is None:
+        return {}
+    return {number: read_tile(tiles, number) for number in windows(rows.shape, tile) if is_done(tiles, number)}
+
+
+def _by_tiles(tabulate, rows: np.ndarray, tile, tiles: Tiles | None, stored, advance) -> np.ndarray:
+    """The table of the whole grid, of which some tiles are stored."""
+    parts, done = windows(rows.shape, tile), dict(stored)
     advance(sum(block[..., 0, 0].size for block in done.values()))
     for number, window in parts.items():
         if number not in done:

@@ -171,7 +171,7 @@ def _length(points) -> int:
 def _along(product, count, iterations, tolerance, flat, groups, kept, key):
     """Eigenvalues, residuals and eigenvectors, the largest first."""
     n = flat.size
-    if n <= _WRITTEN_OUT:
+    if n <= max(_WRITTEN_OUT, 5 * (count + 1)):  # the search wants more than five times its vectors
         matrix = product(flat, groups, jnp.eye(n, dtype=flat.dtype))
         vectors = jnp.linalg.eigh((matrix + matrix.T) / 2)[1][:, ::-1][:, :count]
     else:
@@ -179,6 +179,8 @@ def _along(product, count, iterations, tolerance, flat, groups, kept, key):
         vectors = _search(product, iterations, tolerance / (20 * n), flat, groups, 1, start)[:, :count]
     images = product(flat, groups, vectors)
     values = jnp.sum(vectors * images, axis=0)
+    falling = jnp.argsort(-values)
+    values, vectors, images = values[falling], vectors[:, falling], images[:, falling]
     return values, jnp.linalg.norm(images - values * vectors, axis=0), vectors
 
 

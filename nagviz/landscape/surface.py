@@ -21,7 +21,6 @@ from nagviz.landscape.sweep import (
     are_means,
     choose,
     compiler,
-    require_effort,
     sweeper,
 )
 
@@ -47,6 +46,7 @@ class Surface(NamedTuple):
     mode: str  # "kept", "batch" or "recomputed"
     compiled: Callable[[Any, Plan], Compiled]
     statistics: Task | None  # what is recomputed at every point beforehand
+    estimated: Callable[[Any, Plan], Compiled] | None  # that, compiled
 
     @property
     def quantities(self) -> list[str]:
@@ -89,7 +89,9 @@ def ask(question: Question, plane: Plane) -> Surface:
     if question.order:
         _require_forward(jax.make_jaxpr(outputs)(plane.origin, batch, example))
     task = Task(outputs, plane, example, question.order)
-    return Surface(task, names, several[0], splits, mode, compiler(task), statistics)
+    return Surface(
+        task, names, several[0], splits, mode, compiler(task), statistics, statistics and compiler(statistics)
+    )
 
 
 def _require_forward(value: Any) -> None:
@@ -167,12 +169,29 @@ def arrange(asked: Surface, points: int, effort: Effort) -> Trial:
     """Choose how to go about so many points, by measuring."""
     if asked.mode == "batch" and effort.samples is not None:
         raise ValueError("effort.samples would cut batches, but the loss uses the statistics of each batch")
-    require_effort(effort)
     trial = partial(choose, asked.task, asked.compiled, asked.splits[0].batches[0], points, effort)
     chosen = trial(whole=asked.mode == "batch")
     if chosen.plan.samples and effort.samples is None and not _weigh_alike(asked, chosen.plan, effort):
-        return trial(whole=True)
-    return chosen
+        chosen = trial(whole=True)
+    return chosen._replace(bytes=max(chosen.bytes, _statistics_bytes(asked, chosen.plan, effort)))
+
+
+def _of_statistics(plan: Plan) -> Plan:
+    """Point by point, on whole batches: those of a part would be others."""
+    return plan._replace(samples=None, points=1, way="map")
+
+
+def _statistics_bytes(asked: Surface, plan: Plan, effort: Effort) -> int:
+    if asked.estimated is None:
+        return 0
+    forms = forms_of(asked.splits[:1], None)
+    size = max(asked.estimated(form, _of_statistics(plan)).bytes for form in forms)
+    if size > effort.budget:
+        raise ValueError(
+            f"effort.budget is {effort.budget:,} bytes, but the statistics of one point take {size:,} on a whole "
+            "batch; give a larger budget or smaller batches"
+        )
+    return size
 
 
 def _weigh_alike(asked: Surface, plan: Plan, effort: Effort) -> bool:
@@ -203,7 +222,9 @@ def tabulator(asked: Surface, plan: Plan, hold: int, advance: Callable[[int], No
     for form in forms_of(asked.splits, plan.samples):
         asked.compiled(form, plan)
     sweep = sweeper(asked.compiled, plan, hold)
-    estimate = sweeper(compiler(asked.statistics), plan) if asked.statistics else None
+    for form in forms_of(asked.splits[:1], None) if asked.estimated else ():
+        asked.estimated(form, _of_statistics(plan))
+    estimate = sweeper(asked.estimated, _of_statistics(plan)) if asked.estimated else None
     count = len(asked.names)
 
     def tabulate(coordinates):

@@ -42,8 +42,8 @@ class Effort(NamedTuple):
     tile: int | None = None  # points that are finished, and put in the store, together
 
 
-def require_effort(effort: Effort) -> None:
-    """Refuse what is no arrangement.
+def require_effort(effort: Effort) -> Effort:
+    """The same in plain numbers; what is no arrangement is refused.
 
     Raises:
         ValueError: a number below 1, or an unknown way.
@@ -52,8 +52,10 @@ def require_effort(effort: Effort) -> None:
         value = getattr(effort, name)
         if value is not None and not (value == int(value) and value >= 1):
             raise ValueError(f"effort.{name} must be a whole number, at least 1, or None, got {value}")
+        effort = effort._replace(**{name: None if value is None else int(value)})
     if effort.way not in (None, "map", "vmap"):
         raise ValueError(f"effort.way must be 'map', 'vmap' or None, got {effort.way!r}")
+    return effort
 
 
 class Plan(NamedTuple):
@@ -233,6 +235,7 @@ def sweeper(compiled: Callable[[Any, Plan], Compiled], plan: Plan, hold: int = 0
         chosen = compiled(piece, plan)
         held, finite = chosen.prepare(piece)
         if not finite:
+            del held
             chosen = compiled(piece, plan._replace(linear=False))
             held, finite = chosen.prepare(piece)
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(held))
@@ -308,7 +311,7 @@ def choose(
     way = effort.way or ("vmap" if guess < _SHORT and not convolves else "map")
     plan = Plan(
         effort.samples or (max(32, round(total * _LONG / guess)) if free else None),
-        effort.points or (_even(points, min(1024, _LONG / max(guess, 1e-9))) if guess < _SHORT else 1),
+        effort.points or (even(points, min(1024, _LONG / max(guess, 1e-9))) if guess < _SHORT else 1),
         way,
         effort.linear is not False,
     )
@@ -339,7 +342,7 @@ def _rematch(trials: list[Trial], again: Callable[[Plan], Trial]) -> Trial:
 _SHORT, _LONG = 1e-3, 1e-2  # seconds of a call that is mostly overhead, and of one that surely is not
 
 
-def _even(points: int, most: float) -> int:
+def even(points: int, most: float) -> int:
     """About so many at the most, such that all calls are nearly full."""
     return math.ceil(points / math.ceil(points / max(1, most)))
 
@@ -360,7 +363,7 @@ def _changes(effort: Effort, free: bool) -> Iterator[Callable[[Plan, int, int], 
     if effort.points is None:
         for count, way in ((8, "vmap"), (16, "map"), (32, "vmap")):
             if effort.way in (None, way):
-                yield lambda plan, total, points, c=count, w=way: plan._replace(points=_even(points, c), way=w)
+                yield lambda plan, total, points, c=count, w=way: plan._replace(points=even(points, c), way=w)
     if effort.linear is None:
         yield lambda plan, total, points: plan._replace(linear=False)
 
@@ -372,7 +375,7 @@ def _rescaled(factor: float, effort: Effort, plan: Plan, total: int, points: int
     return plan._replace(samples=samples, points=count)
 
 
-def _cuts(task: Task, batch: Any, effort: Effort = Effort()) -> bool:  # noqa: B008
+def _cuts(task: Task, batch: Any, effort: Effort) -> bool:
     """Whether the outputs are means over the samples, so that a batch may be cut: tried on its first ones."""
     half = min(samples_in(batch) // 2, 32)
     if half < 8:
@@ -383,7 +386,7 @@ def _cuts(task: Task, batch: Any, effort: Effort = Effort()) -> bool:  # noqa: B
         if half == 1:
             raise ValueError(
                 f"effort.budget is {effort.budget:,} bytes, but one point takes {size:,} on two samples, which is the "
-                "least on which it can be seen whether a batch may be cut; give a larger budget"
+                "least on which it can be seen whether a batch may be cut; give a larger budget, or effort.samples"
             )
         half = max(1, half // 4)
     parts = (_part(batch, window) for window in (slice(half), slice(half, 2 * half), slice(2 * half)))
@@ -428,9 +431,9 @@ def are_means(task: Task, compiled: Callable[[Any, Plan], Compiled], plan: Plan,
     )
 
 
-def _typical(values: np.ndarray) -> float:
-    finite = np.abs(values[np.isfinite(values)])
-    return float(np.mean(finite)) if finite.size else 0.0
+def _typical(values: np.ndarray) -> np.ndarray:
+    """The size of what is finite, at each point: (pairs, points, ...) to (points, ...)."""
+    return np.where(np.isfinite(values), np.abs(values), 0.0).mean(0)
 
 
 def _within_budget(task, compiled, batch, plan: Plan, points: int, effort: Effort, total: int | None) -> Trial:

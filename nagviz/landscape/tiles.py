@@ -3,8 +3,9 @@
 One zarr v3 array holds them, a chunk to a tile. A tile's file appears whole or not at all, and is its own
 sign that the tile is done: NaN tiles are data like any others. The array's attributes say what the tiles
 belong to and how they were evaluated, and so does every tile by itself: the last entry along the last dimension
-is a mark, a number made of what the slice follows from and of the tile's place. A file that was damaged, or that
-came from another store or another place, is noticed; one that was made on purpose with this store's mark is not.
+is a mark, a number made of what the slice follows from, of how it is evaluated and of the tile's place. A file
+that was damaged, or that came from another store or another place, is noticed; one that was made on purpose with
+this store's mark is not.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ def find_tiles(path: Path, identity: Mapping[str, str]) -> Tiles | None:
     try:
         metadata = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
         held, plan = metadata["attributes"]["identity"], metadata["attributes"]["plan"]
-        form = metadata["attributes"]["format"]
+        form = metadata["attributes"].get("format", 1)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"store {path} holds no tiles of a slice ({error!r}); give another path") from error
     if odd := [name for name in {**identity, **held} if identity.get(name) != held.get(name)]:
@@ -130,7 +131,12 @@ def make_tiles(path: Path, shape, tile, identity: Mapping[str, str], plan: Mappi
         "data_type": "float64",
         "fill_value": "NaN",
         "dimension_names": ["y", "x", "quantity", "part"][: len(shape)],
-        "attributes": {"format": _FORMAT, "identity": dict(identity), "plan": dict(plan)},
+        "attributes": {
+            "format": _FORMAT,
+            "mark": "the last of each part",
+            "identity": dict(identity),
+            "plan": dict(plan),
+        },
     }
     path = Path(path)
     return Tiles(path, _open(path, metadata=metadata, create=True), tuple(shape), tuple(tile), plan, identity)
@@ -172,7 +178,7 @@ def write_tile(tiles: Tiles, number: tuple[int, int], block: np.ndarray) -> None
 
 def _mark(tiles: Tiles, number: tuple[int, int]) -> float:
     """A whole number of 48 bits, which float64 holds exactly."""
-    owner = json.dumps([sorted(tiles.identity.items()), tiles.shape, tiles.tile, number])
+    owner = json.dumps([tiles.identity, tiles.plan, tiles.shape, tiles.tile, number], sort_keys=True)
     return float(int.from_bytes(hashlib.sha256(owner.encode()).digest()[:6], "big"))
 
 

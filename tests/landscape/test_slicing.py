@@ -1,5 +1,7 @@
 """A slice holds the loss at the points that its coordinates name."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -278,8 +280,8 @@ def test_statistics_are_of_each_batch_or_recomputed_over_all_of_them_as_asked():
 def test_a_loss_that_is_no_mean_over_its_samples_is_never_cut():
     big = RNG.normal(size=(512, 2)).astype(np.float32)
     task = Task(lambda p, b, _: (normalised(p, b),), NET)
-    assert not sweep._cuts(task, big)
-    assert sweep._cuts(task._replace(function=lambda p, b, _: (jnp.mean(b @ p["w"]),)), big)
+    assert not sweep._cuts(task, big, nv.Effort())
+    assert sweep._cuts(task._replace(function=lambda p, b, _: (jnp.mean(b @ p["w"]),)), big, nv.Effort())
 
 
 def test_a_slice_of_several_quantities_is_saved_and_loaded_whole(tmp_path):
@@ -413,3 +415,32 @@ def test_what_is_no_way_to_evaluate_is_refused(options, message):
 def test_a_complex_loss_is_refused():
     with pytest.raises(ValueError, match="loss must be real, got complex64"):
         nv.evaluate(lambda w: w.sum() + 1j, nv.Plane(jnp.ones(2), (jnp.ones(2),)), [0.0, 1.0])
+
+
+@pytest.mark.parametrize(("budget", "fits"), [(4_000_000, True), (200_000, False)])
+def test_statistics_over_whole_batches_keep_to_the_budget_too(budget, fits):
+    batches = [(np.repeat(SAMPLES, 50, 0), np.repeat(LABELS, 50, 0))]
+    options = {"batches": batches, "effort": nv.Effort(budget=budget, samples=10, points=1)}
+    options["statistics"] = lambda params, batch: jnp.exp(batch[0] @ params["w"]).mean(0)
+    asked = partial(nv.evaluate, lambda p, b, s: entropy(p, b) + s.mean(), NET, X, Y, **options)
+    if fits:
+        assert 200_000 < asked().work.bytes <= budget
+    else:
+        with pytest.raises(ValueError, match=r"budget is 200,000 bytes, but the statistics of one point take"):
+            asked()
+
+
+def test_no_point_is_computed_only_to_fill_up_the_call_of_a_small_tile():
+    cut = nv.evaluate(entropy, NET, X, Y, batches=HALVES, effort=nv.Effort(tile=5))
+    assert cut.work.tile == (1, 5)
+    assert cut.work.plan.points <= 5
+
+
+def test_batches_of_no_weight_do_not_count_as_work_that_is_left():
+    seen = []
+    batches = [HALVES[0], (SAMPLES[:7], LABELS[:7])]
+    cut = nv.evaluate(
+        entropy, NET, X, Y, batches=batches, weights=[1, 0], report=lambda done, total: seen.append((done, total))
+    )
+    assert seen[-1] == (3, 3)
+    np.testing.assert_array_equal(cut.values, nv.evaluate(entropy, NET, X, Y, batches=batches[:1]).values)

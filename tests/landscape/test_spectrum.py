@@ -136,3 +136,9 @@ def test_curvatures_where_the_hessian_is_not_finite_are_nan_and_the_next_are_rig
 def test_as_many_curvatures_as_parameters_at_most(count):
     with pytest.raises(ValueError, match="count must be from 1 to the 2 real parameters"):
         nv.curvatures(lambda w: jnp.sum(w**2), jnp.ones((4, 2)), count=count)
+
+
+def test_curvatures_of_a_good_part_of_all_directions(x64):
+    weights = jnp.arange(1.0, 101)
+    found = nv.landscape.curvatures(lambda w: jnp.sum(weights * w**2) / 2, jnp.ones((1, 100)), count=20)
+    np.testing.assert_allclose(found.values[0], np.arange(100, 80, -1), rtol=1e-6)

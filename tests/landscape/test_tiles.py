@@ -197,7 +197,7 @@ def test_other_programs_read_the_tiles(tmp_path, whole):
 def test_a_store_without_marks_is_refused(tmp_path):
     run(tmp_path / "s", effort=TILE)
     head = json.loads((tmp_path / "s" / "zarr.json").read_text())
-    head["attributes"]["format"] = 1
+    del head["attributes"]["format"]  # as they were
     (tmp_path / "s" / "zarr.json").write_text(json.dumps(head))
     with pytest.raises(ValueError, match=r"written by another nagviz \(format 1, known 2\)"):
         run(tmp_path / "s")
@@ -221,3 +221,20 @@ def test_keys_for_randomness_may_be_among_the_data(tmp_path):
 
     cuts = [nv.evaluate(noisy, line, [0.0, 1.0], batches=[batch], store=store) for store in (None, tmp_path / "s")]
     np.testing.assert_array_equal(cuts[0].values, cuts[1].values)
+
+
+def test_a_budget_under_what_a_store_was_begun_with_is_refused(tmp_path):
+    run(tmp_path / "s", effort=TILE)
+    with pytest.raises(ValueError, match=r"effort\.budget is 1 bytes, but store .* was begun in a way that takes"):
+        run(tmp_path / "s", effort=nv.Effort(budget=1))
+    with pytest.raises(ValueError, match=r"effort\.way must be"):
+        run(tmp_path / "s", effort=nv.Effort(way="x"))
+
+
+def test_a_tile_that_was_evaluated_in_another_way_is_not_taken(tmp_path):
+    for name, points in (("a", 3), ("b", 7)):
+        run(tmp_path / name, effort=nv.Effort(tile=14, points=points))
+    (tile, *_) = sorted(path for path in (tmp_path / "a" / "c").rglob("*") if path.is_file())
+    (tmp_path / "b" / tile.relative_to(tmp_path / "a")).write_bytes(tile.read_bytes())
+    with pytest.raises(ValueError, match="is that of another slice or of another place"):
+        run(tmp_path / "b", effort=nv.Effort(tile=14, points=7))
