@@ -57,7 +57,7 @@ def slopes(cut: Any) -> tuple[np.ndarray, bool]:
     if given is not None:
         return -np.asarray(given, np.float64), True
     values = np.asarray(cut.values, np.float64)
-    if min(values.shape) < 2:
+    if values.ndim != 2 or min(values.shape) < 2:
         raise ValueError(f"cut.values has shape {values.shape}: a field needs two rows and columns at the least")
     with np.errstate(invalid="ignore", over="ignore"):
         down, right = np.gradient(values, np.asarray(cut.y, np.float64), np.asarray(cut.x, np.float64))

@@ -46,7 +46,11 @@ def draw_spectrum(ax: Axes, record: Spectrum, look: Look, label: str | None = No
         ValueError: shapes that do not go together.
     """
     steps, values = np.asarray(record.steps), np.asarray(record.values, np.float64)
-    if values.ndim != 2 or values.shape[0] != len(steps) or np.shape(record.limit) not in ((), steps.shape):
+    if (
+        values.ndim != 2
+        or values.shape[0] != len(steps)
+        or (record.limit is not None and np.shape(record.limit) != steps.shape)
+    ):
         raise ValueError(
             f"steps has shape {steps.shape}, values {values.shape} and limit {np.shape(record.limit)}: "
             "give (T,), (T, count) and (T,) or None"

@@ -180,7 +180,7 @@ def draw_surface(
     ax.view_init(camera.elevation, camera.azimuth)
     _draw_box(ax, body, cut)
     faces = _draw_body(ax, body, camera)
-    drawn = [_draw_path(ax, body, draped[name], points(paths[name]), looks[name], camera) for name in paths]
+    drawn = [_draw_path(ax, body, draped[name], looks[name], camera) for name in paths]
     seen, hidden = (dict(zip(paths, lines, strict=True)) for lines in zip(*drawn, strict=True)) if drawn else ({}, {})
     return DrawnSurface(faces, seen, hidden, camera)
 
@@ -256,19 +256,17 @@ def _light(body: Relief, camera: Camera) -> np.ndarray:
     return np.nan_to_num(1 - SHADE + SHADE * np.clip(bright, 0, 1), nan=1.0)
 
 
-def _draw_path(
-    ax: Axes3D, body: Relief, draped: np.ndarray, xy: np.ndarray, look: Look, camera: Camera
-) -> tuple[Line3D, Line3D]:
+def _draw_path(ax: Axes3D, body: Relief, draped: np.ndarray, look: Look, camera: Camera) -> tuple[Line3D, Line3D]:
     raised = draped + np.array([0.0, 0.0, LIFT * body.size[2] / body.box[2]])
     front = is_seen(body, draped, camera)
     near = np.where((front | np.append(front[1:], False))[:, None], raised, np.nan)
     (far,) = ax.plot(*np.where(front[:, None], np.nan, raised).T, alpha=FAINT, **style.core(look))
     ax.plot(*near.T, **style.halo(look))
     (line,) = ax.plot(*near.T, **style.core(look))
-    ends = body.lifted(xy[np.isfinite(xy).all(axis=1)])[[0, -1]]
+    ends = draped[:1], draped[-1:]
     for end, mark in zip(ends, (style.start(look), style.star(look)), strict=True):
         if np.isfinite(end).all():
-            ax.plot(*end[:, None], ls="", zorder=style.ENDS + look.order, **mark)
+            ax.plot(*end.T, ls="", zorder=style.ENDS + look.order, **mark)
     return line, far
 
 

@@ -147,3 +147,5 @@ def test_ten_optimizers_fit():
 def test_a_line_has_no_field():
     with pytest.raises(ValueError, match="two rows and columns"):
         field(BOWL._replace(y=y[:1], values=BOWL.values[:1]))
+    with pytest.raises(ValueError, match="two rows and columns"):
+        slopes(BOWL._replace(y=None, values=np.ones(5)))

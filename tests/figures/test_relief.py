@@ -159,3 +159,10 @@ def test_ten_optimizers_lost_paths_and_narrow_slices_fit():
 def test_a_line_has_no_relief():
     with pytest.raises(ValueError, match="two rows and columns"):
         surface(BOWL._replace(y=y[:1], values=BOWL.values[:1]))
+
+
+def test_a_path_is_drawn_as_far_as_it_is_finite_and_ends_there():
+    path = np.array([[0.5, 0.5], [0.3, 0.2], [np.nan, 0.1], [0.0, 0.0]])
+    ax = on_axes(paths={"NAG": path})[0]
+    stars = [line.get_data_3d() for line in ax.lines if line.get_marker() == "*"]
+    assert [(float(x[0]), float(y[0])) for x, y, _ in stars] == [(0.3, 0.2)]
