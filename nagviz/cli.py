@@ -266,13 +266,15 @@ def _slice(args: argparse.Namespace) -> int:
         cut_run(args.folder, request, overwrite=args.overwrite, trust=args.trust)
     except (ConfigError, Refusal) as error:
         return _refused(error)
+    except OSError as error:
+        return _refused(f"{error.filename or args.folder}: {error.strerror or error}; make room or give access")
     return 0
 
 
 def _declare_figure(words: argparse.ArgumentParser) -> None:
     words.add_argument("folder", type=Path, metavar="RUN", help="the folder of a run")
     words.add_argument(
-        "names", nargs="*", metavar="NAME", help="landscape, curves, family, slice-PLANE (default: all it offers)"
+        "names", nargs="*", metavar="NAME", help="landscape, curves, slice-..., by nagviz show (default: all it offers)"
     )
     words.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: the run's folder)")
     words.add_argument(

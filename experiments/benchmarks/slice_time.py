@@ -306,11 +306,15 @@ def compare(name, case, rounds, budget):
     times["JAX, plain"] = [min(pair) for pair in zip(times["JAX, plain: loop"], times["JAX, plain: map"], strict=True)]
     for way, taken in times.items():
         ratios = [theirs / mine for theirs, mine in zip(taken, times["nagviz"], strict=True)]
-        mark = f"   mark {case.marks[way]}" if way in case.marks else ""
+        ratio = statistics.median(ratios)
+        met = "met" if ratio >= case.marks.get(way, 0) else "missed"
+        mark = f"   mark {case.marks[way]} {met}" if way in case.marks else ""
+        if way == "nagviz":
+            above = [mine - least for mine, least in zip(taken, times["floor"], strict=True)]
+            mark = f"   {statistics.median(above) * 1e3:.4f} ms above the floor"
         difference = f"   differs by {apart[way]:.1e}" if way in apart else ""
         print(
-            f"  {way:40s} {statistics.median(taken) * 1e3:10.4f} ms   {statistics.median(ratios):7.2f}x"
-            f"{mark}{difference}",
+            f"  {way:40s} {statistics.median(taken) * 1e3:10.4f} ms   {ratio:7.2f}x{mark}{difference}",
             flush=True,
         )
     return effort

@@ -103,6 +103,13 @@ def dump(config: Config) -> str:
     return question + tomli_w.dumps(document)
 
 
+def own_code(config: Config) -> dict[str, str | None]:
+    """The keys of a config that may name code of the user's own, and what they name."""
+    if not isinstance(config, DataRun):
+        return {}
+    return {f"{key}.function": getattr(getattr(config, key), "function", None) for key in ("model", "loss")}
+
+
 # The file.
 
 _UNREADABLE = {

@@ -16,7 +16,7 @@ from nagviz.experiment.measures import measurer
 from nagviz.experiment.problems import Problem
 from nagviz.experiment.report import Refusal
 from nagviz.experiment.rivals import Rival
-from nagviz.experiment.trials import Trial
+from nagviz.experiment.trials import Trial, load
 
 
 class Outcome(NamedTuple):
@@ -78,12 +78,12 @@ def read_path(problem: Problem, file: Path) -> tuple[landscape.Trajectory, dict]
     """The path of a trial and its facts.
 
     Raises:
-        Refusal: it is missing or damaged.
+        Refusal: it is missing, damaged or not finished.
     """
-    try:
-        return landscape.load_trajectory(file, problem.start)
-    except (ValueError, OSError) as error:
-        raise Refusal(f"{error}; delete {file} and --resume, to train that path again") from None
+    path, facts = load(file, problem.start)
+    if facts is None:
+        raise Refusal(f"{file} is a path that is not finished; nagviz run --resume goes on with it")
+    return path, facts
 
 
 def _standing(problem: Problem, rival: Rival, trials: Sequence[Trial], measured: Callable) -> Standing:

@@ -20,7 +20,7 @@ from nagviz.experiment.noise import law
 from nagviz.experiment.outcomes import Standing, read_path, read_standings
 from nagviz.experiment.pivot import Layout, make_layout, pivot_rows
 from nagviz.experiment.planes import View, stand
-from nagviz.experiment.problems import Problem, cut, make_problems
+from nagviz.experiment.problems import Problem, cut, digests, make_problems
 from nagviz.experiment.sharpness import sharpness_rows
 from nagviz.experiment.sinks import require_sinks, send
 from nagviz.experiment.tables.runs import Config
@@ -44,7 +44,7 @@ def run(config: Config, folder: Path, *, resume: bool = False, overwrite: bool =
     require_sinks(config)
     problems, methods = make_problems(config, trust=trust), make_methods(config)
     layout = make_layout(config, problems)
-    facts = {"seeds": problems[-1].seeds, "data": {p.name: p.digest for p in problems if p.digest}}
+    facts = {"seeds": problems[-1].seeds, "data": digests(problems)}
     report.start_folder(folder, dump(config), facts, resume=resume, overwrite=overwrite)
     work = sum(
         problem.steps * len(problem.seeds) * len(rival.learning_rates)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ import numpy as np
 
 from nagviz import landscape
 from nagviz.experiment.choices import DATA, FUNCTIONS, Known, make_loss, make_model
+from nagviz.experiment.config import own_code
 from nagviz.experiment.data import Dataset, breast_cancer, digest
 from nagviz.experiment.functions import Landscape
 from nagviz.experiment.measures import AT_ONCE, Measure, mean_over, measurer, of_point, predictor
@@ -127,11 +128,9 @@ def make_problems(config: Config, *, trust: bool = False) -> list[Problem]:
     return [*(make(config, f) for make, f in zip(functions, config.functions, strict=True)), *on_data]
 
 
-def own_code(config: Config) -> dict[str, str | None]:
-    """The keys of a config that may name code of the user's own, and what they name."""
-    if not isinstance(config, DataRun):
-        return {}
-    return {f"{key}.function": getattr(getattr(config, key), "function", None) for key in ("model", "loss")}
+def digests(problems: Sequence[Problem]) -> dict[str, str]:
+    """Of the arrays of those problems that have data, by name."""
+    return {problem.name: problem.digest for problem in problems if problem.digest}
 
 
 _WATCHED = 256  # samples that tell at every snapshot whether the loss is finite, where it need not tell of a target

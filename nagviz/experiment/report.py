@@ -84,7 +84,7 @@ def start_folder(folder: Path, config: str, facts: Mapping[str, Any], *, resume:
             if resume:
                 _require_same(written, config)
                 _note_versions(folder / "environment.json")
-                _require_same_data(folder / "environment.json", facts.get("data", {}))
+                require_same_data(folder / "environment.json", facts.get("data", {}))
         if overwrite:
             for pattern in OUTPUTS.keys() - _REPLACED:
                 for path in folder.glob(pattern):
@@ -164,13 +164,22 @@ def _note_versions(written: Path) -> None:
         )
 
 
-def _require_same_data(written: Path, data: Mapping[str, str]) -> None:
+def require_same_data(written: Path, data: Mapping[str, str]) -> None:
+    """Refuse data whose digests are not those of a run.
+
+    Args:
+        written: the run's `environment.json`.
+        data: the digest of each problem that has data.
+
+    Raises:
+        Refusal: they differ, or the file is damaged.
+    """
     before = _kept(written, json.loads).get("data", {})
     for name, digest in data.items():
         if before.get(name, digest) != digest:
             raise Refusal(
                 f"{written.parent} holds a run on other {name} data (SHA-256 {before[name]:.12}..., now "
-                f"{digest:.12}...), which cannot be resumed on these; give them back, or --overwrite, or --out DIR"
+                f"{digest:.12}...), not on these; give them back, or --overwrite, or --out DIR"
             )
 
 

@@ -90,7 +90,7 @@ def digest(dataset: Dataset) -> str:
     Example:
         >>> toy = Samples(np.zeros((2, 1), np.float32), np.arange(2, dtype=np.int32))
         >>> digest(Dataset(toy, None, toy, 2, "classification", "a toy"))[:16]
-        '...'
+        'a6cfc16447494a0f'
     """
     sha = hashlib.sha256()
     for name in ("train", "validation", "test"):

@@ -21,6 +21,7 @@ from nagviz.experiment.rivals import make_rival
 from nagviz.experiment.tables.optimizers import Optimizer
 from nagviz.experiment.tables.runs import Sharpness
 
+_ROUNDING = 1e-6  # of a momentum that is read off steps in float32
 _NOT_LINEAR = ("restart", "clip", "weight_decay", "outer")  # what the limit does not speak of, where it is set
 
 
@@ -87,5 +88,7 @@ def stability(table: Optimizer, learning_rate: float, steps: int) -> np.ndarray 
     rival = make_rival(table, (learning_rate,), Known(steps=steps))
     by_age = coefficients(Method(rival.optimizer(learning_rate), learning_rate), steps + 1)
     alpha, mu, gamma = np.asarray(by_age, np.float64).T
+    if np.any((mu < -_ROUNDING) | (mu > 1 + _ROUNDING)):
+        return None
     limits = [optim.stability_limit(m, g, a) for a, m, g in zip(alpha, np.clip(mu, 0, 1), gamma, strict=True)]
     return np.array(limits) / learning_rate

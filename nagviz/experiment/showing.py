@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from nagviz.experiment import drawing, report
-from nagviz.experiment.config import ConfigError, load
+from nagviz.experiment.config import ConfigError, load, own_code
 from nagviz.experiment.tables.runs import Run
+from nagviz.landscape import arrays, bytes_in_words
 
 
 def told(folder: Path) -> Iterator[str]:
@@ -24,13 +26,14 @@ def told(folder: Path) -> Iterator[str]:
     Raises:
         Refusal: the folder holds no run.
     """
-    file = report.require_run(folder)
+    file, own = report.require_run(folder), False
     try:
         run = load(file)
+        own = any(own_code(run).values())
         yield from [run.question or "(asks no question)", "", *_config(run)]
     except ConfigError as error:
         yield from error.mistakes
-    yield f"state: {_state(folder)}"
+    yield f"state: {_state(folder, own)}"
     yield from _results(folder / "results.md")
     yield from ["", "files:", *_files(folder)]
     yield from ["", "versions:", *_versions(folder / "environment.json")]
@@ -63,17 +66,25 @@ def _value(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _state(folder: Path) -> str:
+def _state(folder: Path, own: bool) -> str:
     """A run writes its figures last."""
     there = drawing.own(folder)
     drawn = all((folder / f"{name}.{suffix}").is_file() for name in there for suffix in there[name].formats)
     if drawn and (folder / "results.md").is_file():
         return "finished"
-    paths = len(list(folder.glob("paths/*.zarr")))
+    paths = sum(map(_is_whole, folder.glob("paths/*.zarr")))
+    words = ["nagviz", "run", str(folder / "config.toml"), "--out", str(folder), "--resume", *["--trust"] * own]
     return (
-        f"not finished, {paths} {'path is' if paths == 1 else 'paths are'} complete; to go on:\n"
-        f"  nagviz run {folder / 'config.toml'} --out {folder} --resume"
+        f"not finished, {paths} {'path is' if paths == 1 else 'paths are'} complete; to go on:\n  {shlex.join(words)}"
     )
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether a path was finished; its facts are written last."""
+    try:
+        return arrays.read(file, "trajectory", lazy=True).attributes.get("facts") is not None
+    except (OSError, ValueError):
+        return False
 
 
 def _results(file: Path) -> Iterator[str]:
@@ -89,19 +100,11 @@ def _files(folder: Path) -> Iterator[str]:
     wide = max(map(len, names))
     for name, path in zip(names, listed, strict=True):
         what = next((what for pattern, what in report.OUTPUTS.items() if fnmatch(name, pattern)), "not known to nagviz")
-        yield f"  {name:{wide}}  {_bytes(_size(path)):>8}  {what}"
+        yield f"  {name:{wide}}  {bytes_in_words(_size(path)):>8}  {what}"
 
 
 def _size(path: Path) -> int:
     return sum(file.stat().st_size for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file())
-
-
-def _bytes(size: int) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"
 
 
 def _versions(file: Path) -> Iterator[str]:

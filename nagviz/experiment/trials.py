@@ -45,7 +45,6 @@ class Course(NamedTuple):
     snapshots: np.ndarray  # (n,) int, increasing, from 1: steps at which a row is kept; the last one ends the trial
     tolerance: float | None = None  # of `watch`, at which a path is complete
     checkpoint_every: int = 1000  # steps, at least; a chunk is no longer
-    beside: Callable[[optax.OptState, Any], dict[str, Any]] = lambda state, params: {}  # what a row holds as well
 
 
 class Trial(NamedTuple):
@@ -112,8 +111,17 @@ def is_done(file: Path) -> bool:
 
 
 def _facts(file: Path) -> dict[str, Any] | None:
+    return load(file, point="restarts")[1]
+
+
+def load(file: Path, *like: Any, **options: Any) -> tuple[landscape.Trajectory, dict[str, Any] | None]:
+    """As `load_trajectory` does; the facts are None while the path is not finished.
+
+    Raises:
+        Refusal: it is missing or damaged.
+    """
     try:
-        return landscape.load_trajectory(file, point="restarts")[1]
+        return landscape.load_trajectory(file, *like, **options)
     except (ValueError, OSError) as error:
         raise Refusal(f"{error}; delete {file} and --resume, to train that path again") from None
 
@@ -172,7 +180,9 @@ def _run(course: Course, trials: Sequence[Trial], advance, interrupted: Callable
 
 def _row(course: Course, state, params):
     """What is kept at a snapshot."""
-    return course.deployed(state, params), {"restarts": course.restarts(state), **course.beside(state, params)}
+    return course.deployed(state, params), {
+        "restarts": course.restarts(state),
+    }
 
 
 def _open(course: Course, trials: Sequence[Trial]) -> dict[int, Recorder]:
@@ -236,14 +246,15 @@ class _Seen(NamedTuple):
 
 def _seen(course: Course, chunk: Chunk, points, losses: np.ndarray) -> _Seen:
     """The loss is watched before each step, by its batch, and at each snapshot."""
-    finite = _finite(points)
+    finite, steps = _finite(points), chunk.steps
     watched = np.asarray(course.watch(points)) if len(finite) else np.empty(0)
     before = chunk.done - len(losses) + np.arange(len(losses))
-    lost = [*before[~np.isfinite(losses)], *chunk.steps[~(finite & np.isfinite(watched))]]
-    reached = np.flatnonzero(finite & (watched <= course.tolerance)) if course.tolerance is not None else []
-    if len(reached):
-        finite[reached[0] + 1 :] = False
-    return _Seen(finite, int(min(lost)) if lost else None, len(reached) > 0)
+    lost = min([*before[~np.isfinite(losses)], *steps[~(finite & np.isfinite(watched))]], default=np.inf)
+    within = finite & (watched <= (-np.inf if course.tolerance is None else course.tolerance))
+    reached = min(steps[within], default=np.inf)
+    # What comes after the first of the two is of no account: a chunk's end, at which it is seen, tells nothing.
+    kept = finite & (steps <= min(lost, reached))
+    return _Seen(kept, int(lost) if lost < reached else None, reached < np.inf and reached <= lost)
 
 
 def _finite(points: Any) -> np.ndarray:

@@ -1,6 +1,7 @@
 """A finished run is cut by planes of one's choice."""
 
 import csv
+import json
 import re
 import shutil
 from pathlib import Path
@@ -145,3 +146,28 @@ def test_what_is_not_there_is_refused(folder, tmp_path, capsys):
 def test_the_command_offers_the_planes_that_there_are(capsys):
     assert main(["slice", "--help"]) == 0
     assert f"{{{','.join(PLANES)}}}" in capsys.readouterr().out
+
+
+def test_a_path_that_is_not_finished_is_not_cut_by_and_not_counted(folder, tmp_path, capsys):
+    copy = tmp_path / "run"
+    shutil.copytree(folder, copy)
+    file = copy / "paths" / "0-0.zarr" / "zarr.json"
+    head = json.loads(file.read_text())
+    head["attributes"]["facts"] = None  # as until the end
+    file.write_text(json.dumps(head))
+    assert cut(copy, "--plane", "random") == 2
+    assert "0-0.zarr is a path that is not finished; nagviz run --resume goes on with it" in capsys.readouterr().err
+    (copy / "curves.png").unlink()
+    assert main(["show", str(copy)]) == 0
+    assert "state: not finished, 4 paths are complete" in capsys.readouterr().out
+
+
+def test_a_run_is_not_cut_with_other_data_than_it_was_trained_on(folder, tmp_path, capsys):
+    copy = tmp_path / "run"
+    shutil.copytree(folder, copy)
+    file = copy / "environment.json"
+    held = json.loads(file.read_text())
+    held["data"]["digits"] = "0" * 64
+    file.write_text(json.dumps(held))
+    assert cut(copy, "--plane", "random") == 2
+    assert "holds a run on other digits data (SHA-256 000000000000" in capsys.readouterr().err

@@ -307,3 +307,26 @@ def test_a_disk_that_is_full_is_told_and_what_was_committed_stays(whole, tmp_pat
     assert rows(file) == before
     survive(file)
     assert rows(file) == whole[1]
+
+
+SEEN = [  # step of a batch loss that is not finite, values at snapshots 4, 8, 12: which are kept, divergence, complete
+    (None, [3.0, 2.0, 1.0], [4, 8, 12], None, False),
+    (None, [3.0, 0.1, 1.0], [4, 8], None, True),
+    (9, [3.0, 0.1, np.inf], [4, 8], None, True),
+    (8, [3.0, 0.1, 1.0], [4, 8], None, True),
+    (5, [3.0, 0.1, 1.0], [4], 5, False),
+    (None, [3.0, np.nan, 0.1], [4, 8], 8, False),
+]
+
+
+@pytest.mark.parametrize(("bad", "values", "kept", "diverged", "complete"), SEEN)
+def test_the_first_of_divergence_and_target_ends_a_path_wherever_its_chunk_ends(bad, values, kept, diverged, complete):
+    course = trials.Course(None, None, None, None, lambda points: np.asarray(points["w"]), np.arange(4, 13, 4), 0.5)
+    losses = np.ones(12)
+    if bad is not None:
+        losses[bad] = np.nan
+    chunk = trials.Chunk(np.array([4, 8, 12]), None, losses, 12, None, 0.0)
+    points = {"w": np.nan_to_num(np.array(values), posinf=9.0, nan=7.0)}
+    course = course._replace(watch=lambda points: np.array(values))
+    seen = trials._seen(course, chunk, points, losses)
+    assert (chunk.steps[seen.kept].tolist(), seen.diverged, seen.complete) == (kept, diverged, complete)
