@@ -131,3 +131,6 @@ class FunctionRun(Run):
 
 
 Config = DataRun | FunctionRun
+
+ON_DATA = DataRun.model_fields.keys() - Run.model_fields.keys() - {"functions"}
+OWN = ON_DATA | {"functions"}  # the keys that tell the forms of run apart
