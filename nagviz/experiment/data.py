@@ -13,7 +13,7 @@ from nagviz.experiment.images import averaged, cifar10, fashion_mnist, mnist, mn
 from nagviz.experiment.libraries import hugging_face, npz_file, tensorflow_datasets
 from nagviz.experiment.readers import read_cifar, read_idx, read_npz, read_table, read_text
 from nagviz.experiment.report import Refusal
-from nagviz.experiment.samples import Cut, Dataset, Samples, Whole, digest, divide
+from nagviz.experiment.samples import Cut, Dataset, Samples, Whole, digest, divide, require_finite
 from nagviz.experiment.signals import mnist1d
 from nagviz.experiment.tabular import breast_cancer, digits, table
 from nagviz.experiment.texts import pieces, python_manual, text_file
@@ -56,7 +56,9 @@ def made(gather: Callable[[], Whole], cut: Cut, seed: int) -> Dataset:
         Refusal: it is not there, or wrong, or cannot be cut so; the text names the place and the remedy.
     """
     try:
-        return divide(gather(), cut, seed)
+        whole = gather()
+        require_finite(whole)
+        return divide(whole, cut, seed)
     except ImportError as error:
         raise Refusal(f"data: package {error.name} is not installed; pip install it, or name other data") from None
     except (OSError, ValueError) as error:

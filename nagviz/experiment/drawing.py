@@ -23,6 +23,7 @@ from nagviz.experiment.report import ABOUT, FORMATS, Refusal, Row
 from nagviz.landscape import Projection, Slice, arrays, load_slice, save_slice
 
 Ways = Mapping[str, float]  # of drawing: width, in inches
+WIDTHS = (2.0, 40.0)  # inches between which a figure can be laid out, and its file be held
 
 
 class Picture(NamedTuple):
@@ -222,8 +223,11 @@ def draw(
         The files that were written.
 
     Raises:
-        Refusal: the folder holds no run, or has not what a figure is drawn from, or `out` cannot be written.
+        Refusal: the folder holds no run, or has not what a figure is drawn from, or `out` cannot be written, or the
+            width is none that a figure can have.
     """
+    if width is not None and not WIDTHS[0] <= width <= WIDTHS[1]:
+        raise Refusal(f"--width: must be from {WIDTHS[0]:g} to {WIDTHS[1]:g} inches, got {width:g}")
     report.require_run(folder)
     there = offered(folder)
     for name in names:

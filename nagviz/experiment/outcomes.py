@@ -128,13 +128,18 @@ def choose(grid: dict[float, tuple[Outcome, ...]], validated: str | None) -> flo
     return min(grid, key=lambda rate: _rank(grid[rate], validated))
 
 
+def ended_finite(outcomes: Sequence[Outcome], validated: str) -> list[Outcome]:
+    """Those whose word counts when a rate is chosen; where no rate has any, the first rate stands, and none is chosen.
+
+    Args:
+        outcomes: at one rate.
+        validated: the measure that decides.
+    """
+    return [o for o in outcomes if o.diverged is None and math.isfinite(o.measures[validated][-1])]
+
+
 def _rank(outcomes: Sequence[Outcome], validated: str) -> tuple[float, ...]:
-    ends = [
-        (
-            int(o.steps[-1]),
-            float(o.measures[validated][-1]),
-        )  # as many steps as there are, but where a target is reached
-        for o in outcomes
-        if o.diverged is None and math.isfinite(o.measures[validated][-1])
+    ends = [  # as many steps as there are, but where a target is reached
+        (int(o.steps[-1]), float(o.measures[validated][-1])) for o in ended_finite(outcomes, validated)
     ]
     return len(outcomes) - len(ends), *(np.mean(ends, axis=0).tolist() if ends else (math.inf, math.inf))

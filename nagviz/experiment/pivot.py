@@ -49,7 +49,18 @@ def _value(table: Any, key: str, number: int) -> str:
         if not isinstance(table, dict) or table.get(word) is None:
             raise Refusal(f"table: optimizers.{number} has no {key}; name keys that all optimizers have")
         table = table[word]
-    return f"{table:g}" if isinstance(table, float) else str(table)
+    return _number(table) if isinstance(table, float) else str(table)
+
+
+def _number(value: float) -> str:
+    """As short as may be, where no other number is told by the same digits.
+
+    Example:
+        >>> [_number(value) for value in (0.0, 0.999, 1e-3, 0.1234567)]
+        ['0', '0.999', '0.001', '0.1234567']
+    """
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 def _spelt(key: str, value: str) -> str:

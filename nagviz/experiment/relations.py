@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
-from nagviz.experiment.keys import Key
+from nagviz.experiment.keys import Key, at
 from nagviz.experiment.sentences import choice, shown
 from nagviz.experiment.tables.functions import TestFunction
-from nagviz.experiment.tables.optimizers import Member, Method, Optimizer, Solo
+from nagviz.experiment.tables.optimizers import Member, Method, Optimizer, Outer, Solo
 from nagviz.experiment.tables.runs import ON_DATA
 
 
@@ -30,6 +30,8 @@ def contradictions(document: dict[str, Any]) -> Iterator[tuple[Key, str]]:
     yield from _standpoint(document, names)
     for i, table in enumerate(_tables(document, "optimizers")):
         for key, reason in _parts(document, table):
+            yield ("optimizers", i, *key), reason
+        for key, reason in _beyond_the_run(document, table):
             yield ("optimizers", i, *key), reason
     for i, table in enumerate(_tables(document, "optimizers")):
         if "schedule" in table and "momentum" in table:
@@ -92,6 +94,34 @@ def _parts(document: dict[str, Any], table: dict[str, Any]) -> Iterator[tuple[Ke
         steps, warmup = [schedule["steps"]] if "steps" in schedule else _lengths(document), schedule.get("warmup")
         if type(warmup) is int and all(type(n) is int for n in steps) and warmup >= min(steps, default=math.inf):
             yield ("learning_rate_schedule", "warmup"), f"must be less than the {min(steps)} steps of all, got {warmup}"
+
+
+_TO_THE_END = ("cosine", "linear", "warmup_cosine")
+_OUTER_STEPS = Outer.model_fields["steps"].default
+_REACHES = (  # a part of the table, its kinds, a count of steps in it, by default, and what would never happen
+    (("learning_rate_schedule",), _TO_THE_END, "steps", None, "the learning rate never comes to its end"),
+    (("learning_rate_schedule",), ("step",), "at", None, "the learning rate never changes there"),
+    (("schedule",), ("sutskever",), "period", None, "the momentum never rises"),
+    (("restart",), ("periodic",), "period", None, "there is no restart"),
+    (("outer",), (None,), "steps", _OUTER_STEPS, "there is no outer step"),
+    ((), ("outer_nesterov",), "steps", _OUTER_STEPS, "there is no outer step"),
+)
+
+
+def _beyond_the_run(document: dict[str, Any], table: dict[str, Any]) -> Iterator[tuple[Key, str]]:
+    """Periods and lengths that no problem of the run is long enough for: they would do nothing, and nobody be told."""
+    lengths = [n for n in _lengths(document) if type(n) is int]
+    for place, kinds, key, default, idle in _REACHES:
+        part = at(table, place)
+        if not isinstance(part, dict) or part.get("kind") not in kinds or not lengths:
+            continue
+        asked = part.get(key, default)
+        last = max((n for n in asked if type(n) is int), default=0) + 1 if isinstance(asked, list) else asked
+        if type(last) in (int, float) and last > max(lengths):
+            told = (
+                f"must be {'less than' if isinstance(asked, list) else 'at most'} the {max(lengths)} steps of the run"
+            )
+            yield (*place, key), f"{told}, or {idle}, got {shown(asked)}"
 
 
 def _lengths(document: dict[str, Any]) -> list[Any]:

@@ -43,7 +43,7 @@ OUTPUTS = {  # what is what in a run's folder; `start_folder` may delete it when
     "targets.md": "the steps to the target loss, to read",
     "targets.csv": "likewise, numbers in full",
     "sharpness.csv": "the largest Hessian eigenvalues along the paths, and the limit of each method",
-    "metrics.jsonl": "what was measured at every snapshot, one JSON object a line",
+    "metrics.jsonl": "what was measured, by step, one JSON object a line",
     "family.json": "step weight, momentum and correction of the methods, by age",
     "slices/*.seen.zarr": "the paths as they lie on a slice",
     "slices/*.zarr": "the loss on a plane",
@@ -113,7 +113,10 @@ def _is_free(folder: Path, config: str) -> bool:
     """Whether nothing is there, or what is left where this very run was killed before its folder was one."""
     left = {".config.toml.partial", ".environment.json.partial"}
     names = {path.name for path in folder.iterdir()} - left
-    return not names or (names == {"config.toml"} and (folder / "config.toml").read_text(encoding="utf-8") == config)
+    if names != {"config.toml"}:
+        return not names
+    kept = (folder / "config.toml").read_text(encoding="utf-8", errors="surrogateescape")  # which no config has
+    return kept == config
 
 
 def _require_run(folder: Path, written: Path, allowed: bool) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from nagviz.experiment.outcomes import Outcome, Standing
+from nagviz.experiment.outcomes import Outcome, Standing, ended_finite
 from nagviz.experiment.problems import Problem
 from nagviz.experiment.report import Row
 
@@ -45,14 +45,19 @@ def result_rows(problems: Sequence[Problem], standings: Standings) -> list[Row]:
 
 
 def grid_rows(problems: Sequence[Problem], standings: Standings) -> list[Row]:
-    """A row for every learning rate of a grid: the last validation loss, in the mean over the seeds."""
+    """A row for every learning rate of a grid, with what it is chosen by, in the mean over the seeds.
+
+    That is the last validation loss, and before it the steps to the target, where there is one. None is chosen where
+    no trial ended with a finite one, at any rate.
+    """
     return [
         {
             **named(problems, problem),
             "optimizer": standing.rival,
             "learning rate": rate,
             **means(outcomes, [problem.validated]),
-            "chosen": "yes" if rate == standing.learning_rate else "",
+            **_steps_column(problem, outcomes),
+            "chosen": "yes" if rate == _chosen_rate(problem, standing) else "",
             "note": _lost(outcomes),
         }
         for problem, standing in _each(problems, standings)
@@ -74,8 +79,9 @@ def named(problems, problem) -> dict[str, str]:
 
 def _result(problem: Problem, standing: Standing) -> Row:
     outcomes = standing.chosen
-    row = {"learning rate": standing.learning_rate, **means(outcomes, list(problem.measures))}
-    notes = [_lost(outcomes), _at_the_edge(standing)]
+    rate = _chosen_rate(problem, standing)
+    row = {"learning rate": rate, **means(outcomes, list(problem.measures))}
+    notes = [_lost(outcomes), _of_the_grid(standing, rate)]
     if problem.tolerance is not None:
         row |= _way(problem, outcomes)
         notes.append(_short(problem, outcomes))
@@ -85,12 +91,18 @@ def _result(problem: Problem, standing: Standing) -> Row:
 
 def _way(problem: Problem, outcomes: Sequence[Outcome]) -> Row:
     """How long the way to the tolerance was: mean and spread over seeds, nothing unless all got there."""
+    restarts = [outcome.restarts for outcome in outcomes]
+    return {**_steps_column(problem, outcomes), "restarts": restarts[0] if len(restarts) == 1 else _mean(restarts)}
+
+
+def _steps_column(problem: Problem, outcomes: Sequence[Outcome]) -> Row:
+    if problem.tolerance is None:
+        return {}
     counts, label = [_steps_needed(problem, outcome) for outcome in outcomes], f"steps to {problem.tolerance:g}"
-    if len(outcomes) == 1:
-        return {label: counts[0], "restarts": outcomes[0].restarts}
+    if len(counts) == 1:
+        return {label: counts[0]}
     known = None not in counts
-    spread = {label: _mean(counts) if known else None, f"{label} \u00b1": _spread(counts) if known else None}
-    return {**spread, "restarts": _mean([outcome.restarts for outcome in outcomes])}
+    return {label: _mean(counts) if known else None, f"{label} \u00b1": _spread(counts) if known else None}
 
 
 def _steps_needed(problem: Problem, outcome: Outcome) -> int | None:
@@ -163,8 +175,14 @@ def _lost(outcomes: Sequence[Outcome]) -> str:
     )
 
 
-def _at_the_edge(standing: Standing) -> str:
-    """Whether a better rate may lie beyond the grid."""
+def _chosen_rate(problem: Problem, standing: Standing) -> float | None:
+    """The rate that was given or chosen; None where there was nothing to choose by."""
+    given = len(standing.grid) == 1
+    return standing.learning_rate if given or ended_finite(standing.chosen, problem.validated) else None
+
+
+def _of_the_grid(standing: Standing, chosen: float | None) -> str:
+    """Whether a better rate may lie beyond the grid, or none of it is any good."""
     rates = sorted(standing.grid)
-    ends = {rates[0]: "the least", rates[-1]: "the largest"} if len(rates) > 1 else {}
-    return f"chose {ends[standing.learning_rate]} rate of its grid" if standing.learning_rate in ends else ""
+    ends = {None: "no", rates[0]: "the least", rates[-1]: "the largest"} if len(rates) > 1 else {}
+    return f"chose {ends[chosen]} rate of its grid" if chosen in ends else ""

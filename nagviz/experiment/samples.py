@@ -84,6 +84,29 @@ def divide(whole: Whole, cut: Cut, seed: int) -> Dataset:
     return _reconstruction(made) if cut.reconstruct else made
 
 
+def require_finite(whole: Whole) -> None:
+    """Refuse numbers that are none: a loss of theirs is NaN from the first step on, whatever the optimizer does.
+
+    Raises:
+        ValueError: it names the source, the array, how many there are and where the first one is.
+
+    Example:
+        >>> odd = Samples(np.array([[0, 1], [2, np.nan]], np.float32), np.zeros(2, np.int32))
+        >>> require_finite(Whole(odd, None, 1, "classification", "a toy"))
+        Traceback (most recent call last):
+        ...
+        ValueError: a toy: train inputs hold 1 NaN and 0 infinite of 4 numbers, the first at [1, 1]; mend ...
+    """
+    for part in ("train", "test"):
+        for name, array in zip(Samples._fields, getattr(whole, part) or (), strict=False):
+            if array.dtype.kind == "f" and not (finite := np.isfinite(array)).all():
+                nan, first = int(np.isnan(array).sum()), np.unravel_index(finite.argmin(), array.shape)
+                raise ValueError(
+                    f"{whole.source}: {part} {name} hold {nan:,} NaN and {(~finite).sum() - nan:,} infinite of "
+                    f"{array.size:,} numbers, the first at {[int(i) for i in first]}; mend or leave out those samples"
+                )
+
+
 def digest(dataset: Dataset) -> str:
     """The SHA-256 of all arrays of a data set, with their names, types and shapes.
 

@@ -88,8 +88,12 @@ def _is_whole(file: Path) -> bool:
 
 
 def _results(file: Path) -> Iterator[str]:
-    if file.is_file():
+    if not file.is_file():
+        return
+    try:
         yield from ["", "results:", *file.read_text(encoding="utf-8").rstrip().splitlines()]
+    except (OSError, ValueError) as error:
+        yield f"results: {file} is damaged: {error}"
 
 
 def _files(folder: Path) -> Iterator[str]:

@@ -54,7 +54,7 @@ class Diagnosis(NamedTuple):
     off_plane: Finding  # the distance that the plane hides along the path
     mismatch: Finding  # slice against true loss under the path
     explained: Finding  # variance of the path along the axes
-    statistics: Finding  # where batch norm's come from
+    statistics: Finding  # where batch norm's come from; no text where there is none
     cells: Finding  # clipped, NaN, infinite
     range: Finding  # whether it holds the path
     resolution: Finding  # whether the grid resolves the valley in which the path ends
@@ -67,6 +67,8 @@ class Diagnosis(NamedTuple):
     def __str__(self) -> str:
         lines = []
         for name, finding in self._asdict().items():
+            if not finding.text:
+                continue
             mark = "!" if finding.advice else " "
             lines.append(f"{mark} {name.replace('_', ' '):<11} {finding.text}")
             if finding.advice:
@@ -81,6 +83,7 @@ def diagnose(
     losses: np.ndarray | None = None,
     metric: str | None = None,
     clip: float | None = None,
+    batch_norm: bool = False,
 ) -> Diagnosis:
     """Look at a slice and at a path on it: may the picture be believed?
 
@@ -90,6 +93,8 @@ def diagnose(
         losses: (points,) the loss that the path really had, of the same data as the slice.
         metric: which of several quantities; by default the first.
         clip: the value from which cells are drawn as one colour.
+        batch_norm: whether the loss has such, so that where its statistics come from is told even of a slice that
+            kept them; no slice knows whether there are any to keep.
 
     Returns:
         A record of findings with numbers and advice; `print` it.
@@ -108,7 +113,6 @@ def diagnose(
                       -> read lengths and angles with care; try pca_plane of this path alone, or a shorter stretch of it
           mismatch    slice under the path is off the true loss by 2.7% in the median, by -4.0% at worst
           explained   76.2% + 19.0% of the path; a random walk from its end shows 81.1% + 9.0%
-          statistics  of batch norm: ...
           cells       14.9% clipped, 0.0% NaN, 0.0% infinite
           range       holds 100.0% of the path, with a margin of 50.0% of its extent
           resolution  one step of the grid from the path's end climbs 0.2% of the path's descent
@@ -126,7 +130,7 @@ def diagnose(
         off_plane=_off_plane(path),
         mismatch=_mismatch(_under(grid, values, points), losses),
         explained=_explained(path),
-        statistics=_statistics(getattr(cut, "statistics", None)),
+        statistics=_statistics(cut.statistics, batch_norm),
         cells=_cells(values, clip),
         range=_range(grid, points),
         resolution=_resolution(grid, values, points),
@@ -200,8 +204,8 @@ def _explained(path: Projection) -> Finding:
     )
 
 
-def _statistics(mode: str | None) -> Finding:
-    return Finding({}, f"of batch norm: {_STATISTICS.get(mode, mode or 'not told by the slice')}")
+def _statistics(mode: str, batch_norm: bool) -> Finding:
+    return Finding({}, f"of batch norm: {_STATISTICS.get(mode, mode)}" if batch_norm or mode != "kept" else "")
 
 
 def _cells(values: np.ndarray, clip: float | None) -> Finding:

@@ -691,6 +691,43 @@ TOGETHER = [
         ["optimizers.1.learning_rate_schedule.warmup: must be less than the 9 steps of all, got 9"],
     ),
     (
+        ["optimizers.1.learning_rate_schedule={kind='warmup_cosine', warmup=700, steps=900}"],
+        [
+            "optimizers.1.learning_rate_schedule.steps: must be at most the 600 steps of the run, or the learning rate "
+            "never comes to its end, got 900"
+        ],
+    ),
+    (
+        ["optimizers.1.learning_rate_schedule={kind='step', factor=0.1, at=[5, 600]}"],
+        [
+            "optimizers.1.learning_rate_schedule.at: must be less than the 600 steps of the run, or the learning rate "
+            "never changes there, got [5, 600]"
+        ],
+    ),
+    (
+        ["optimizers.1.outer={steps=601}"],
+        ["optimizers.1.outer.steps: must be at most the 600 steps of the run, or there is no outer step, got 601"],
+    ),
+    (
+        ["steps=5", "optimizers.1.outer={}"],
+        ["optimizers.1.outer.steps: must be at most the 5 steps of the run, or there is no outer step, got 10"],
+    ),
+    (
+        ["optimizers.1={kind='outer_nesterov', learning_rate=0.1, steps=700}"],
+        ["optimizers.1.steps: must be at most the 600 steps of the run, or there is no outer step, got 700"],
+    ),
+    (
+        ["optimizers.0.restart={kind='periodic', period=601}"],
+        ["optimizers.0.restart.period: must be at most the 600 steps of the run, or there is no restart, got 601"],
+    ),
+    (
+        ["optimizers.1={kind='nag', name='b', learning_rate=1, schedule={kind='sutskever', maximum=1, period=600.5}}"],
+        [
+            "optimizers.1.schedule.period: must be at most the 600 steps of the run, or the momentum never rises, "
+            "got 600.5"
+        ],
+    ),
+    (
         ["optimizers.1.learning_rate_schedule={kind='step', factor=0.1, at=[5, 5]}"],
         ["optimizers.1.learning_rate_schedule.at: must increase from each number to the next, got [5, 5]"],
     ),
@@ -789,6 +826,13 @@ def test_a_line_for_editors_is_not_the_question(tmp_path):
     for text in (f"#:schema nagviz.schema.json\n{DATA}", DATA.replace("?\n", "?\n#:schema nagviz.schema.json\n", 1)):
         file.write_text(text)
         assert load(file).question == "Does it?"
+
+
+def test_what_is_too_long_for_one_problem_of_several_is_not_refused(write):
+    long = "optimizers.0.learning_rate_schedule={kind='cosine', steps=400}"  # one function has 100 steps, the other 400
+    assert load(write(FUNCTIONS), [long]).optimizers[0].learning_rate_schedule.steps == 400
+    (mistake,) = mistakes(write(FUNCTIONS), long.replace("400", "401"))
+    assert "must be at most the 400 steps of the run" in mistake
 
 
 def test_a_function_may_not_be_called_as_the_data_are(write):

@@ -434,9 +434,14 @@ def test_arrays_that_do_not_go_together_are_refused_by_the_files_name(tmp_path, 
     assert reason in told
 
 
-def test_not_a_number_is_data(tmp_path):
-    table = npz(tmp_path / "a.npz", x=np.full((40, 3), [np.nan, np.inf, 1]), y=CLASSES)
-    assert np.isnan(dataset(**table, test_fraction=0.5).train.inputs[:, 0]).all()
+@pytest.mark.parametrize(("array", "part", "name"), [("x_train", "train", "inputs"), ("y_test", "test", "targets")])
+def test_numbers_that_are_none_are_told_where_the_data_are_read(tmp_path, array, part, name):
+    arrays = {f"{side}_{part}": np.ones((40, 3)) for side in "xy" for part in ("train", "test")}
+    arrays[array][7, 1:] = np.nan, -np.inf
+    table = npz(tmp_path / "a.npz", **arrays)
+    told = refusal(**table)
+    assert told.startswith(f"data: {table['path']}, licence not stated: {part} {name} hold 1 NaN and 1 infinite of 120")
+    assert "the first at [7, 1]; mend or leave out those samples" in told
 
 
 # What libraries have prepared, by stand-ins: neither is a dependency of the tests.

@@ -129,6 +129,8 @@ def test_a_slice_is_offered_by_the_name_of_its_figure(folder, capsys):
         (["step"], "offers no figure 'step'; it has landscape, curves, family"),
         (["--format", "gif"], "invalid choice: 'gif'"),
         (["--width", "0"], "must be a positive number, got 0"),
+        (["--width", "1e6"], "--width: must be from 2 to 40 inches, got 1e+06"),
+        (["--width", "0.01"], "--width: must be from 2 to 40 inches, got 0.01"),
         (["--out", "odd/config.toml"], "name another folder by --out"),
     ],
 )
@@ -189,8 +191,9 @@ def test_a_run_that_is_not_finished_is_told_how_to_go_on(folder, capsys):
 def test_a_damaged_folder_is_told_as_far_as_it_goes(folder, capsys):
     (folder / "config.toml").write_text("steps = ")
     (folder / "environment.json").write_text("{")
+    (folder / "results.md").write_bytes(b"| \xff |")
     assert main(["show", str(folder)]) == 0
     out = capsys.readouterr().out
     assert "config.toml:1: is not TOML" in out
     assert "environment.json is damaged" in out
-    assert "results:" in out
+    assert "results.md is damaged" in out

@@ -279,6 +279,7 @@ def test_fashion_cnn_measures_every_optimizer_and_is_cut_by_both_planes(tmp_path
 @pytest.mark.parametrize("skip", ["true", "false"])
 def test_cifar_resnet_goes_from_the_original_archive_to_its_landscape(tmp_path, skip):
     sizes = ("model.depth=8", "model.width=1", "training.batch_size=5", "slice.samples=40")
+    sizes += ("optimizers.0.learning_rate_schedule.at=[1, 2, 3]",)
     (row,) = small(tmp_path / "a", "cifar_resnet", written_cifar, *sizes, f"model.skip={skip}")
     assert np.isfinite(float(row["train loss"]))
     assert (tmp_path / "a" / "run" / "landscape.png").stat().st_size > 10_000

@@ -77,6 +77,28 @@ def test_one_seed_has_no_spread_and_one_rate_no_column():
     assert grid_rows([PROBLEM], [[Standing("NAG", grid(r1=[0.3]), 1.0)]]) == []
 
 
+def test_of_a_grid_of_which_every_rate_diverged_none_is_chosen():
+    lost = {rate: (outcome(rate, 0, np.nan, diverged=3),) for rate in (0.1, 0.2)}
+    standing = Standing("NAG", lost, choose(lost, "validation loss"))
+    assert [row["chosen"] for row in grid_rows([PROBLEM], [[standing]])] == ["", ""]
+    (row,) = result_rows([PROBLEM], [[standing]])
+    assert (row["learning rate"], row["note"]) == (None, "diverged at step 3; chose no rate of its grid")
+    kept = lost | {0.2: (outcome(0.2, 0, 1.0),)}
+    standing = Standing("NAG", kept, choose(kept, "validation loss"))
+    assert [row["chosen"] for row in grid_rows([PROBLEM], [[standing]])] == ["", "yes"]
+
+
+def test_where_a_target_chooses_the_steps_to_it_stand_in_the_table_of_the_grid():
+    sized = SimpleNamespace(**vars(PROBLEM) | {"tolerance": 0.5, "steps": 9, "measures": {"validation loss": None}})
+    near = {rate: (outcome(rate, 0, 0.5), outcome(rate, 1, loss)) for rate, loss in ((0.1, 0.4), (0.2, 9.0))}
+    near[0.2] = tuple(o._replace(steps=np.array([0, 9])) for o in near[0.2])
+    near[0.1] = (near[0.1][0], near[0.1][1]._replace(steps=np.array([0, 6])))
+    first, second = grid_rows([sized], [[Standing("NAG", near, choose(near, "validation loss"))]])
+    assert (first["steps to 0.5"], first["steps to 0.5 ±"]) == (5, pytest.approx(np.sqrt(2)))
+    assert second["steps to 0.5"] is None  # one seed did not get there
+    assert (first["chosen"], second["chosen"]) == ("yes", "")
+
+
 def test_where_a_seed_diverged_there_is_no_mean_and_it_is_named():
     of = {1.0: (outcome(1.0, 5, 0.1), outcome(1.0, 6, 0.2, diverged=3))}
     (row,) = result_rows([PROBLEM], [[Standing("NAG", of, 1.0)]])

@@ -3,6 +3,7 @@
 import pytest
 
 from nagviz.cli import main
+from nagviz.experiment.pivot import _value
 
 RUN = """# Which?
 name = "which"
@@ -64,6 +65,11 @@ def test_what_makes_no_table_is_refused_before_anything_is_trained(tmp_path, cap
     assert run(tmp_path, table) == 2
     assert reason in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_two_numbers_are_never_one_place():
+    numbers = (0.9, 0.90000004, 0.9000001, 1e-3, 1e6, 1000000.5)
+    assert len({_value({"momentum": number}, "momentum", 0) for number in numbers}) == len(numbers)
 
 
 def test_a_measure_has_a_table_on_every_problem(tmp_path):

@@ -16,6 +16,13 @@ import rich.progress
 from nagviz.experiment import report
 
 
+def test_a_folder_of_another_config_that_is_no_text_is_told_in_words(tmp_path):
+    (tmp_path / "config.toml").write_bytes(b"seed = \xff\n")
+    with pytest.raises(report.Refusal, match="exists and holds no run; name another folder"):
+        report.start_folder(tmp_path, "seed = 0\n", {}, resume=False, overwrite=False)
+    assert (tmp_path / "config.toml").read_bytes() == b"seed = \xff\n"
+
+
 def test_plain_lines_come_now_and_then_and_tell_what_is_left(monkeypatch, capsys):
     """Eight rows: after 12 seconds two are done, so six more take 36."""
     clock = iter([0.0, 1.0, 5.0, 12.0, 14.0, 15.0])

@@ -138,6 +138,14 @@ def test_the_slice_between_its_points_is_linear_and_infinite_neighbours_do_not_s
     np.testing.assert_array_equal(_under(grid, values, at), [10.5, 2.5, 21, 4, np.inf, np.nan, np.nan])
 
 
+def test_batch_norm_is_spoken_of_where_there_is_any(cut):
+    path = nv.project(PLANE, PATH)
+    assert "batch norm" not in str(nv.diagnose(cut, path))
+    assert "of batch norm: as the loss holds them" in str(nv.diagnose(cut, path, batch_norm=True))
+    for mode, told in (("batch", "of each batch"), ("recomputed", "recomputed at every point")):
+        assert f"of batch norm: {told}" in str(nv.diagnose(cut._replace(statistics=mode), path))
+
+
 def test_the_summary_marks_what_needs_doing(cut):
     far = PATH + STEPS * np.array([0, 0, 2.0, 0])
     lines = str(nv.diagnose(cut, nv.project(PLANE, far))).splitlines()
