@@ -18,6 +18,7 @@ from scipy.interpolate import RegularGridInterpolator
 
 from nagviz import figures
 from nagviz.experiment import report
+from nagviz.experiment.config import load
 from nagviz.experiment.noise import METHODS, largest_noise, nesterov
 from nagviz.experiment.report import ABOUT, FORMATS, Refusal, Row
 from nagviz.landscape import Projection, Slice, arrays, load_slice, save_slice
@@ -80,7 +81,7 @@ def _beside(file: Path) -> Path:
 class Drawing(NamedTuple):
     """A figure that a run may have."""
 
-    draw: Callable[[Path, Ways], figures.Figure]  # of the run's folder
+    draw: Callable[[Path, Ways], figures.Figure | figures.Page]  # of the run's folder
     needs: tuple[str, ...]  # patterns of what it is drawn from
     formats: tuple[str, ...] = FORMATS[:2]  # that a run writes
     asked: bool = False  # whether it is drawn only when it is asked for by name
@@ -91,14 +92,20 @@ class Drawing(NamedTuple):
 
 def landscape(folder: Path, ways: Ways) -> figures.Figure:
     """The paths on the slices, and a note on who is missing and how far the slices are off."""
-    files = [file for pattern in FIGURES["landscape"].needs for file in sorted(folder.glob(pattern))]
-    pictures = [_picture_of(file) for file in files]
+    pictures = [_picture_of(file) for file in _seen(folder)]
     shown = _shown(folder)
     note = "\n".join(line for line in (_lost(shown), *map(_misread, pictures)) if line) or None
     if _is_several(shown):
         return figures.landscapes({p.title: (p.cut, p.seen) for p in pictures}, note=note, **ways)
     (picture,) = pictures
     return figures.landscape(picture.cut, picture.seen, note=note, **ways)
+
+
+def _seen(folder: Path) -> list[Path]:
+    return [file for pattern in _OWN_SLICES for file in sorted(folder.glob(pattern))]
+
+
+_OWN_SLICES = ("slices/[0-9].seen.zarr", "slices/[0-9][0-9].seen.zarr")
 
 
 def curves(folder: Path, ways: Ways) -> figures.Figure:
@@ -174,6 +181,26 @@ def _cut(file: Path, folder: Path, ways: Ways) -> figures.Figure:
     return figures.landscape(picture.cut, picture.seen, **ways)
 
 
+def page(folder: Path, ways: Ways) -> figures.Page:
+    """The landscapes to explore, with what was measured over the steps."""
+    if "width" in ways:
+        raise Refusal("--width does nothing to page: it is as wide as the screen that it is read on; leave it out")
+    shown = _shown(folder)
+    several, run = _is_several(shown), load(folder / "config.toml")
+    scenes = {}
+    for file in _seen(folder):
+        picture = _picture_of(file)
+        of_problem = shown[picture.title if several else None]
+        curves = {
+            name: {optimizer: _series(rows, name) for optimizer, rows in of_problem.items()}
+            for name in _measures(of_problem)
+        }
+        said = (_lost({None: of_problem}), _misread(picture))
+        scenes[picture.title] = figures.Scene(picture.cut, picture.seen, curves, note="\n".join(filter(None, said)))
+    looks = figures.looks(optimizer for of_problem in shown.values() for optimizer in of_problem)
+    return figures.pages(scenes, about=figures.About(run.name, run.question, report.fingerprint(folder)), looks=looks)
+
+
 def step(folder: Path, ways: Ways) -> figures.Figure:
     """The anatomy of a step, which is replayed."""
     from nagviz.experiment.replaying import Moment, anatomy_at  # here, since it loads what trains
@@ -185,7 +212,8 @@ def step(folder: Path, ways: Ways) -> figures.Figure:
 
 
 FIGURES = {
-    "landscape": Drawing(landscape, ("slices/[0-9].seen.zarr", "slices/[0-9][0-9].seen.zarr")),
+    "landscape": Drawing(landscape, _OWN_SLICES),
+    "page": Drawing(page, _OWN_SLICES, ("html",), able=("html",)),
     "curves": Drawing(curves, ("metrics.jsonl",), ("png",)),
     "family": Drawing(family, ("family.json",)),
     "noise": Drawing(noise, ("noise.csv",)),
@@ -259,7 +287,8 @@ def draw(
             raise Refusal(f"{folder} offers no figure {name!r}; it has {', '.join(there) or 'none yet'}")
     if not there:
         raise Refusal(f"{folder} has nothing to draw yet; nagviz show {folder} tells how to go on")
-    chosen = {name: there[name] for name in names or there}
+    suited = [name for name, drawing in there.items() if _suits(drawing, formats, ways)]
+    chosen = {name: there[name] for name in names or suited or there}
     _require_fitting(chosen, formats, ways)
     out = out or folder
     written = []
@@ -274,6 +303,12 @@ def draw(
             raise
         raise Refusal(str(error)) from error
     return written
+
+
+def _suits(drawing: Drawing, formats: Sequence[str], ways: Ways) -> bool:
+    """Whether a figure that nobody named can be had so."""
+    is_figure = drawing.able != ("html",)
+    return {*formats} <= {*drawing.able, *drawing.files} and (is_figure or "width" not in ways)
 
 
 def _require_fitting(chosen: Mapping[str, Drawing], formats: Sequence[str], ways: Ways) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import math
@@ -33,6 +34,7 @@ _FIGURES = {
 }
 OUTPUTS = {  # what is what in a run's folder; `start_folder` may delete it when told to overwrite, and nothing else
     **{f"{name}.{suffix}": what for name, what in _FIGURES.items() for suffix in FORMATS},
+    "page.html": "the paths on the slices to explore, in a browser",
     "results.md": "the table, to read",
     "results.csv": "the table, numbers in full",
     "grid.md": "the learning rates of a grid and what chose among them, to read",
@@ -183,6 +185,13 @@ def chosen(names: Sequence[str], asked: str | None, option: str, default: int) -
     if asked not in names:
         raise Refusal(f"--{option}: {asked!r} is none of this run's; it has {', '.join(names)}")
     return names.index(asked)
+
+
+def fingerprint(folder: Path) -> str:
+    """Twelve hexadecimal digits that runs of the same config and data share."""
+    data = _kept(folder / "environment.json", json.loads).get("data", {})
+    words = (folder / "config.toml").read_text(encoding="utf-8") + json.dumps(data, sort_keys=True)
+    return hashlib.sha256(words.encode()).hexdigest()[:12]
 
 
 def require_same_data(written: Path, data: Mapping[str, str]) -> None:

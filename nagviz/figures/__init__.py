@@ -33,11 +33,13 @@ from nagviz.figures.panels import landscape, landscapes
 from nagviz.figures.path import DrawnPath, draw_hidden, draw_path
 from nagviz.figures.relief import Camera, DrawnSurface, draw_surface, surface
 from nagviz.figures.style import COLUMN, LANDSCAPE, PAGE, Figure, Look, context, looks
+from nagviz.figures.webpage import About, Page, Scene, page, pages
 
 __all__ = [
     "COLUMN",
     "LANDSCAPE",
     "PAGE",
+    "About",
     "Anatomy",
     "Camera",
     "Contours",
@@ -46,7 +48,9 @@ __all__ = [
     "DrawnSurface",
     "Figure",
     "Look",
+    "Page",
     "Rival",
+    "Scene",
     "Spectrum",
     "context",
     "curves",
@@ -71,6 +75,8 @@ __all__ = [
     "landscapes",
     "looks",
     "loss_levels",
+    "page",
+    "pages",
     "round_ticks",
     "spectrum",
     "step",

@@ -64,7 +64,7 @@ def draw_contours(ax: Axes, cut: Any, levels: Sequence[float] | np.ndarray | Non
         ValueError: if the shape of the values is not (rows of y, columns of x), if that is a line,
             or if the levels do not increase.
     """
-    x, y, values = _grid(cut)
+    x, y, values = grid(cut)
     ax.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
     known = np.ma.masked_invalid(values)
     hatch = _draw_hatch(ax, x, y) if known.mask.any() else None
@@ -76,7 +76,8 @@ def draw_contours(ax: Axes, cut: Any, levels: Sequence[float] | np.ndarray | Non
     return Contours(edges, *_draw_bands(ax, x, y, known, edges), hatch)
 
 
-def _grid(cut: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def grid(cut: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The axes and the values of a slice, checked: (columns,), (rows,), (rows, columns)."""
     x, y, values = (np.asarray(field, dtype=np.float64) for field in (cut.x, cut.y, cut.values))
     if values.shape != (y.size, x.size):
         raise ValueError(

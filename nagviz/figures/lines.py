@@ -116,7 +116,7 @@ def _draw_panel(ax: Axes, label: str, series: Mapping[str, Series], table: Mappi
     ax.margins(x=0.02)
     ax.grid(axis="y", **style.GRID)
     ax.spines[["top", "right"]].set_visible(False)
-    ratio = _ratio([np.asarray(values, np.float64) for _, values, *_ in series.values()])
+    ratio = log_ratio([np.asarray(values, np.float64) for _, values, *_ in series.values()])
     if ratio > 10:
         _make_log(ax, ratio)
 
@@ -141,7 +141,7 @@ def _scale_varied(ax: Axes, varied: np.ndarray) -> None:
     ax.xaxis.set_minor_locator(NullLocator())
 
 
-def _ratio(values: list[np.ndarray]) -> float:
+def log_ratio(values: list[np.ndarray]) -> float:
     """The largest over the smallest value, where a logarithmic axis belongs; 0 elsewhere."""
     known = [v[np.isfinite(v)] for v in values if np.isfinite(v).any()]
     every = np.concatenate([*known, np.empty(0)])

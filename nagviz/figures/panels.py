@@ -112,7 +112,7 @@ def _figure(
     table = style.resolve((name for panel in panels for name in panel.paths), given)
     with style.context():
         figure = Figure(figsize=(width, width))
-        rows = _subplots(figure, len(panels), columns, strip=any(map(_hides, panels)))
+        rows = _subplots(figure, len(panels), columns, strip=any(map(hides, panels)))
         places = [place for row in rows for place in row]
         across = width / columns - 1.2  # inches, roughly: of an axes without its labels
         grounds = [_draw_ground(ax, panel, across) for panel, (ax, _) in zip(panels, places, strict=True)]
@@ -142,7 +142,7 @@ def _subplots(figure: Figure, count: int, columns: int, *, strip: bool) -> list[
 
 def _draw_ground(ax: Axes, panel: Panel, across: float) -> Contours:
     cut = panel.cut
-    levels = _levels(panel) if panel.levels is None else panel.levels
+    levels = clipped_levels(panel) if panel.levels is None else panel.levels
     contours = draw_contours(ax, cut, levels)
     up = _shape(panel) * across
     draw_bar(ax, contours, wrapped(cut.quantity, up + OVERHANG), count=int(np.clip(3.5 * up, 3, TICKS)))
@@ -164,16 +164,16 @@ def _draw_paths(ax: Axes, panel: Panel, contours: Contours, table: Mapping[str, 
     walked = [points(path) for path in panel.paths.values()]
     draw_values(ax, contours, avoid=np.concatenate([*walked, np.empty((0, 2))]))
     for name, path in panel.paths.items():
-        draw_path(ax, path, table[name], name, every=_every(panel))
+        draw_path(ax, path, table[name], name, every=pace(panel))
 
 
 def _draw_strips(panels: list[Panel], strips: list[Axes | None], table: Mapping[str, Look]) -> None:
     for panel, strip in zip(panels, strips, strict=True):
-        if strip is not None and not (_hides(panel) and draw_hidden(strip, panel.paths, table)):
+        if strip is not None and not (hides(panel) and draw_hidden(strip, panel.paths, table)):
             strip.set_visible(False)
 
 
-def _levels(panel: Panel) -> np.ndarray | None:
+def clipped_levels(panel: Panel) -> np.ndarray | None:
     """Levels clipped by the highest of the starts, read off the slice at the nearest point."""
     x, y, values = (np.asarray(field, np.float64) for field in (panel.cut.x, panel.cut.y, panel.cut.values))
     if not np.isfinite(values).any():
@@ -190,12 +190,13 @@ def _is_far(panel: Panel, path: Any) -> bool:
     return residual is not None and not residual[0] <= FAR * max(np.ptp(panel.cut.x), np.ptp(panel.cut.y))
 
 
-def _every(panel: Panel) -> int:
+def pace(panel: Panel) -> int:
     """Steps between dots, the same for all paths: then their spacing compares their speeds."""
     return spacing(max(np.ptp(steps(path)) + 1 for path in panel.paths.values()))
 
 
-def _hides(panel: Panel) -> bool:
+def hides(panel: Panel) -> bool:
+    """Whether a path runs so far off the plane that an eye would see it."""
     extent = max(np.ptp(panel.cut.x), np.ptp(panel.cut.y))
     residuals = [getattr(path, "residual", None) for path in panel.paths.values()]
     known = [np.nan_to_num(r, posinf=np.inf).max() for r in residuals if r is not None]
@@ -267,20 +268,21 @@ def _hints(panels: list[Panel]) -> dict[str, Artist]:
 
 
 def _pace(panels: list[Panel]) -> str:
-    spaces = {_every(panel) for panel in panels if panel.paths}
+    spaces = {pace(panel) for panel in panels if panel.paths}
     if len(spaces) > 1:
         return "at equal steps"
     return f"every {spaces.pop():,} steps".replace("every 1 steps", "every step")
 
 
 def _note(panels: list[Panel], note: str | None) -> str | None:
-    gone = {panel.title: names for panel in panels if (names := _leaving(panel))}
+    gone = {panel.title: names for panel in panels if (names := leaving(panel))}
     each = [f"{title}: {names}" if len(panels) > 1 else names for title, names in gone.items()]
     said = f"Leaving the slice: {'; '.join(each)}." if each else None
     return "\n".join(line for line in (note, said) if line) or None
 
 
-def _leaving(panel: Panel) -> str:
+def leaving(panel: Panel) -> str:
+    """The names of the paths that leave the slice."""
     low = np.min(panel.cut.x), np.min(panel.cut.y)
     high = np.max(panel.cut.x), np.max(panel.cut.y)
     return ", ".join(name for name, path in panel.paths.items() if ((points(path) < low) | (points(path) > high)).any())

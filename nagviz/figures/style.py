@@ -10,7 +10,7 @@ wide. Nothing here touches matplotlib's global state.
 '#D55E00'
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import cache
 from io import BytesIO
@@ -40,6 +40,22 @@ MUTED = "#5B6770"  # what explains the figure rather than being its subject
 PAPER = "#FFFFFF"
 CONTOUR = "#2E3F4F"  # hue of the ground's dark end, for lines between bands
 NOT_FINITE = "#A0505C"  # the hatch over NaN and infinity: the one red that is no path
+
+# The names of a page's colours: by day, and by night.
+SCREEN = {
+    "ink": (INK, "#E8EDF1"),
+    "muted": (MUTED, "#A3AFB9"),
+    "paper": (PAPER, "#14191E"),
+    "halo": (PAPER, "#0E1216"),
+    "line": ("#D9DEE2", "#36414B"),
+    "contour": (CONTOUR, "#B9C9D6"),
+    "broken": (NOT_FINITE, "#E29AA5"),
+    "void": ("#F6E4E4", "#3A2328"),
+    "focus": ("#0072B2", "#6CB8EC"),
+    "shadow": ("#1F292333", "#00000099"),
+}
+SCREEN_FAMILY = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif'
+SCREEN_SCALE = 1.8  # pixels of a screen for a point of print
 
 FRAME_WIDTH = 0.6
 CONTOUR_WIDTH = 0.35
@@ -375,6 +391,16 @@ def resolve(names: Iterable[str], given: Mapping[str, Look] | None) -> dict[str,
     return looks(names) if given is None else {name: given[name] for name in names}
 
 
+_WHITE = np.array([0.95047, 1.0, 1.08883])  # D65
+_FROM_XYZ = np.array(
+    [
+        [3.2404542, -1.5371385, -0.4985314],
+        [-0.9692660, 1.8760108, 0.0415560],
+        [0.0556434, -0.2040259, 1.0572252],
+    ]
+)
+
+
 def lab_to_srgb(lab: np.ndarray) -> np.ndarray:
     """CIELAB (D65) to sRGB in [0, 1]; last axis is the colour. CIE 15:2004, IEC 61966-2-1.
 
@@ -383,36 +409,50 @@ def lab_to_srgb(lab: np.ndarray) -> np.ndarray:
     """
     lightness = (lab[..., 0] + 16) / 116
     f = np.stack([lightness + lab[..., 1] / 500, lightness, lightness - lab[..., 2] / 200], axis=-1)
-    white = np.array([0.95047, 1.0, 1.08883])
-    xyz = white * np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29))
-    from_xyz = np.array(
-        [
-            [3.2404542, -1.5371385, -0.4985314],
-            [-0.9692660, 1.8760108, 0.0415560],
-            [0.0556434, -0.2040259, 1.0572252],
-        ]
-    )
-    linear = np.clip(xyz @ from_xyz.T, 0, 1)
+    xyz = _WHITE * np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29))
+    linear = np.clip(xyz @ _FROM_XYZ.T, 0, 1)
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
-def _ground() -> ListedColormap:
-    """Warm paper to slate blue, at equal distances in CIELAB.
+def srgb_to_lab(srgb: np.ndarray) -> np.ndarray:
+    """The inverse of `lab_to_srgb`.
 
-    Loss is light where it is low, since that is where paths end and must be read. The chroma stays
-    under 20, a third of that of any path, so that the ground never competes; the lightness runs
-    from 97 to 62 only, so that white halos show at the one end and dark paths at the other.
+    >>> srgb_to_lab(np.array([1.0, 1.0, 1.0])).round(3).tolist()
+    [100.0, -0.0, 0.0]
     """
-    anchors = np.array([[97.0, -0.5, 3.0], [82.0, -4.5, -6.5], [62.0, -6.0, -17.5]])
+    srgb = np.asarray(srgb, np.float64)
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    xyz = linear @ np.linalg.inv(_FROM_XYZ).T / _WHITE
+    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
+    return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], axis=-1)
+
+
+def night(color: str) -> str:
+    """The colour of a path on a dark ground: its hue, and the darker it is by day the lighter by night.
+
+    >>> night("#000000"), night("#D55E00")
+    ('#E8E8E8', '#FF8936')
+    """
+    lab = srgb_to_lab(np.array(to_rgb(color)))
+    return to_hex(lab_to_srgb(np.array([92 - 0.4 * lab[0], *lab[1:]]))).upper()
+
+
+def _ground(name: str, anchors: Sequence[Sequence[float]]) -> ListedColormap:
+    """A map through three colours in CIELAB, at equal distances."""
     fine = np.linspace(0, 1, 2001)
-    curve = np.stack([np.polyval(np.polyfit([0, 0.5, 1], a, 2), fine) for a in anchors.T], axis=-1)
+    curve = np.stack([np.polyval(np.polyfit([0, 0.5, 1], a, 2), fine) for a in np.array(anchors).T], axis=-1)
     length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(curve, axis=0), axis=1))])
     even = np.linspace(0, length[-1], 256)
     lab = np.stack([np.interp(even, length, column) for column in curve.T], axis=-1)
-    return ListedColormap(lab_to_srgb(lab), name="nagviz.landscape")
+    return ListedColormap(lab_to_srgb(lab), name=name)
 
 
-LANDSCAPE = _ground()
+# Warm paper to slate blue. Loss is light where it is low, since that is where paths end and must be read. The chroma
+# stays under 20, a third of that of any path, so that the ground never competes; the lightness runs from 97 to 62
+# only, so that white halos show at the one end and dark paths at the other.
+LANDSCAPE = _ground("nagviz.landscape", [[97.0, -0.5, 3.0], [82.0, -4.5, -6.5], [62.0, -6.0, -17.5]])
+# By night low loss is what the page is, dark, and the lightness stops short of that of the paths.
+NIGHTSCAPE = _ground("nagviz.nightscape", [[12.0, -1.0, -4.0], [25.0, -3.0, -11.0], [42.0, -4.0, -17.0]])
 
 
 @cache

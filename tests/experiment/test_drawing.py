@@ -50,7 +50,8 @@ def rows(folder):
 def test_a_figure_drawn_again_is_the_run_s_own_to_the_byte(folder, tmp_path, capsys):
     shutil.rmtree(folder / "paths")  # nothing is trained, and no path is read
     assert main(["figure", str(folder), "--out", str(tmp_path / "again")]) == 0
-    files = [f"{name}.{suffix}" for name in ("landscape", "family") for suffix in ("png", "pdf")] + ["curves.png"]
+    files = [f"{name}.{suffix}" for name in ("landscape", "family") for suffix in ("png", "pdf")]
+    files += ["curves.png", "page.html"]
     assert sorted(capsys.readouterr().out.split()) == sorted(str(tmp_path / "again" / name) for name in files)
     for name in files:
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
@@ -126,8 +127,8 @@ def test_a_slice_is_offered_by_the_name_of_its_figure(folder, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["step"], "offers no figure 'step'; it has landscape, curves, family"),
-        (["--format", "gif"], "invalid choice: 'gif'"),
+        (["portrait"], "offers no figure 'portrait'; it has landscape, page, curves, family"),
+        (["--format", "gif"], "--format gif: landscape has png, pdf, svg"),
         (["--width", "0"], "must be a positive number, got 0"),
         (["--width", "1e6"], "--width: must be from 2 to 40 inches, got 1e+06"),
         (["--width", "0.01"], "--width: must be from 2 to 40 inches, got 0.01"),
