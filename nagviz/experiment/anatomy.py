@@ -58,6 +58,7 @@ def dissect(
     step: int | None = None,
     method: str = "Nesterov",
     grid: int = GRID,
+    knots: int | None = None,
     **options: Any,
 ) -> Anatomy:
     """What a look-ahead method does in its next step, on the loss in the plane of that step.
@@ -77,6 +78,8 @@ def dissect(
         step: t, for the title.
         method: its name, for a label.
         grid: points on each side.
+        knots: points on each side at which loss and gradient are evaluated, fewer than `grid`, where a loss is dear;
+            in between they are interpolated. By default the loss is evaluated at every point.
         options: further ones of `nagviz.evaluate`, such as `quantity` and `effort`.
 
     Returns:
@@ -103,7 +106,7 @@ def dissect(
     points = {name: at.coordinates for name, at in seen.items()}
     judged = judged or loss
     evaluate = partial(landscape.evaluate, judged, plane, batches=batches, **options)
-    cut, *detail = (evaluate(*axes) for axes in _windows(points, grid))
+    cut, *detail = (_evaluated(evaluate, axes, knots) for axes in _windows(points, grid))
     return Anatomy(
         cut,
         iterate=points["x"],
@@ -118,6 +121,13 @@ def dissect(
         losses=_losses(judged, params, ends, batches),
         detail=detail[0] if detail else None,
     )
+
+
+def _evaluated(evaluate: Callable[..., landscape.Slice], axes: list[np.ndarray], knots: int | None):
+    if knots is None:
+        return evaluate(*axes)
+    coarse = evaluate(*(np.linspace(axis[0], axis[-1], knots) for axis in axes), gradient=True)
+    return landscape.interpolate(coarse, *axes)
 
 
 def _taken_apart(loss, optimizer, state, params, batch) -> tuple[landscape.Plane, dict[str, Any], bool]:

@@ -7,6 +7,7 @@ version of JAX) the rows that the run keeps tell by how much.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from nagviz import landscape, optim
 from nagviz.experiment import report
-from nagviz.experiment.anatomy import dissect
+from nagviz.experiment.anatomy import GRID, dissect
 from nagviz.experiment.config import load
 from nagviz.experiment.outcomes import read_chosen
 from nagviz.experiment.problems import EFFORT, Problem, digests, make_problems
@@ -26,6 +27,11 @@ from nagviz.experiment.trials import load as load_path
 from nagviz.figures import Anatomy
 
 USUAL = 10  # the step that is looked at unless another is asked for: a velocity has built up, the slope is steep still
+
+WORK = 1e11  # operations, that the plane of a step may take: seconds, on a laptop
+KNOTS = 11  # points on each side where it would take more, with slopes
+SLOPES = 3  # times the work of a loss alone
+FEWEST = 256  # samples, all the same
 
 
 class Moment(NamedTuple):
@@ -155,7 +161,7 @@ def _length(tree: Any) -> float:
 
 
 def _dissected(found: Found) -> Anatomy:
-    problem, replayed = found.problem, found.replayed
+    problem, replayed, view = found.problem, found.replayed, _view(found)
     try:
         return dissect(
             problem.loss,
@@ -163,15 +169,35 @@ def _dissected(found: Found) -> Anatomy:
             replayed.state,
             replayed.params,
             batch=found.batch,
-            batches=problem.data,
+            batches=problem.data and [jax.tree.map(lambda leaf: leaf[: view.samples], *problem.data)],
             judged=problem.judged,
             step=found.at,
             method=found.rival.name,
-            quantity=problem.quantity,
+            knots=view.knots,
+            quantity=re.sub(r"[\d,]+ samples", f"{view.samples:,} samples", problem.quantity),
             effort=EFFORT,
         )
     except ValueError as error:
         raise Refusal(f"step {found.at} of {found.rival.name}: {error} (--at another)") from None
+
+
+class _View(NamedTuple):
+    """How closely the plane of a step is looked at."""
+
+    samples: int  # over which its loss is a mean
+    knots: int | None  # points on each side that are evaluated, where these are few
+
+
+def _view(found: Found) -> _View:
+    """All samples at all points, where that is within `WORK`; else few points, and as many samples as it allows."""
+    if found.batch is None:
+        return _View(0, None)
+    samples = len(jax.tree.leaves(found.problem.data)[0])
+    counted = jax.jit(found.problem.loss).lower(found.replayed.params, found.batch).cost_analysis() or {}
+    each = counted.get("flops", 0.0) / len(jax.tree.leaves(found.batch)[0])
+    if samples * each * GRID**2 <= WORK:
+        return _View(samples, None)
+    return _View(int(np.clip(WORK / (SLOPES * each * KNOTS**2), min(FEWEST, samples), samples)), KNOTS)
 
 
 def _said(found: Found) -> str | None:
