@@ -16,7 +16,7 @@ ROOMS = ("optim", "landscape", "figures", "experiment")
 MAY_LOAD = {
     "optim": {"jax", "numpy", "optax"},
     "landscape": {"jax", "numpy", "tensorstore"},
-    "figures": {"numpy", "matplotlib", "mpl_toolkits", "PIL", "contourpy"},
+    "figures": {"numpy", "matplotlib", "mpl_toolkits", "PIL", "contourpy", "plotly", "imageio_ffmpeg"},
 }
 
 

@@ -18,10 +18,11 @@ from scipy.interpolate import RegularGridInterpolator
 
 from nagviz import figures
 from nagviz.experiment import report
+from nagviz.experiment.ahead import lookaheads
 from nagviz.experiment.config import load
 from nagviz.experiment.noise import METHODS, largest_noise, nesterov
 from nagviz.experiment.report import ABOUT, FORMATS, Refusal, Row
-from nagviz.landscape import Projection, Slice, arrays, load_slice, save_slice
+from nagviz.landscape import Projection, Slice, arrays, load_slice, save_slice, save_vts
 
 Ways = Mapping[str, Any]  # of drawing: width, in inches, and what a figure takes besides
 WIDTHS = (2.0, 40.0)  # inches between which a figure can be laid out, and its file be held
@@ -211,6 +212,46 @@ def step(folder: Path, ways: Ways) -> figures.Figure:
     return figures.step(anatomy, note=note, **asked)
 
 
+def field(folder: Path, ways: Ways) -> figures.Figure:
+    """A slice's negative gradient, and along the paths the look-ahead, where it is known."""
+    picture, ahead, ways = _asked(folder, ways)
+    note = None if ahead else NO_LOOKAHEAD
+    return figures.field(picture.cut, picture.seen, ahead, note=note, **ways)
+
+
+def surface(folder: Path, ways: Ways) -> figures.Figure:
+    """A slice in three dimensions."""
+    picture, _, ways = _asked(folder, ways)
+    return figures.surface(picture.cut, picture.seen, **ways)
+
+
+def _surface_html(folder: Path, ways: Ways, file: Path) -> None:
+    picture, *_ = _asked(folder, ways)
+    try:
+        figures.surface_html(file, picture.cut, picture.seen, title=picture.title)
+    except ValueError as error:
+        raise Refusal(str(error)) from None
+
+
+def _surface_vts(folder: Path, ways: Ways, file: Path) -> None:
+    picture, *_ = _asked(folder, ways)
+    save_vts(file, picture.cut)
+
+
+NO_LOOKAHEAD = "No look-ahead is drawn: iterates tell it where each step of a Nesterov method is kept (every = 1)."
+
+
+def _asked(folder: Path, ways: Ways) -> tuple[Picture, dict[str, np.ndarray], dict[str, Any]]:
+    """The run's own slice of the problem that is asked for, the look-ahead points on it, and the other ways."""
+    files = [file for pattern in FIGURES["landscape"].needs for file in sorted(folder.glob(pattern))]
+    pictures = [_picture_of(file) for file in files]
+    number = report.chosen([p.title for p in pictures], ways.get("problem"), "problem", len(pictures) - 1)
+    picture = pictures[number]
+    ahead = lookaheads(load(folder / "config.toml"), picture.seen)
+    return picture, ahead, {key: value for key, value in ways.items() if key != "problem"}
+
+
+_OWN_SLICES = ("slices/[0-9].seen.zarr", "slices/[0-9][0-9].seen.zarr")
 FIGURES = {
     "landscape": Drawing(landscape, _OWN_SLICES),
     "page": Drawing(page, _OWN_SLICES, ("html",), able=("html",)),
@@ -220,6 +261,10 @@ FIGURES = {
     "targets": Drawing(targets, ("targets.csv",), ("png",)),
     "sharpness": Drawing(sharpness, ("sharpness.csv",)),
     "step": Drawing(step, ("paths/*.zarr",), asked=True, takes=("at", "optimizer", "problem", "trust")),
+    "field": Drawing(field, _OWN_SLICES, asked=True, takes=("problem",)),
+    "surface": Drawing(
+        surface, _OWN_SLICES, asked=True, takes=("problem",), files={"html": _surface_html, "vts": _surface_vts}
+    ),
 }
 
 
@@ -275,6 +320,7 @@ def draw(
         The files that were written.
 
     Raises:
+        ConfigError: the folder's config is none.
         Refusal: the folder holds no run, or has not what a figure is drawn from, or `out` cannot be written; or a
             figure has no use for a format or a way, or cannot be so wide.
     """

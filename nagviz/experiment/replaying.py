@@ -175,7 +175,7 @@ def _dissected(found: Found) -> Anatomy:
             method=found.rival.name,
             knots=view.knots,
             quantity=re.sub(r"[\d,]+ samples", f"{view.samples:,} samples", problem.quantity),
-            effort=EFFORT,
+            effort=EFFORT._replace(points=KNOTS),  # a few are tried first
         )
     except ValueError as error:
         raise Refusal(f"step {found.at} of {found.rival.name}: {error} (--at another)") from None

@@ -30,11 +30,15 @@ _FIGURES = {
     "targets": "steps to the target loss, by batch size",
     "sharpness": "the largest Hessian eigenvalues along the paths, under what each method can bear",
     "step": "the anatomy of one step",
+    "field": "the negative gradient on a slice, and the look-ahead along the paths",
+    "surface": "a slice in three dimensions",
     "slice-*": "the loss on another plane, by nagviz slice",
 }
 OUTPUTS = {  # what is what in a run's folder; `start_folder` may delete it when told to overwrite, and nothing else
     **{f"{name}.{suffix}": what for name, what in _FIGURES.items() for suffix in FORMATS},
     "page.html": "the paths on the slices to explore, in a browser",
+    "surface.html": "likewise, to be turned",
+    "surface.vts": "likewise, for ParaView",
     "results.md": "the table, to read",
     "results.csv": "the table, numbers in full",
     "grid.md": "the learning rates of a grid and what chose among them, to read",

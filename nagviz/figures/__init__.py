@@ -25,6 +25,7 @@ from nagviz.figures.anatomy import Anatomy, DrawnStep, Rival, draw_step, step
 from nagviz.figures.arrows import draw_field, draw_lookahead, draw_streams, field
 from nagviz.figures.contour import Contours, draw_bar, draw_contours, draw_values
 from nagviz.figures.eigenvalues import Spectrum, draw_spectrum, spectrum
+from nagviz.figures.interactive import surface_html
 from nagviz.figures.key import draw_key
 from nagviz.figures.levels import loss_levels, round_ticks
 from nagviz.figures.lines import curves, draw_curve
@@ -81,4 +82,5 @@ __all__ = [
     "spectrum",
     "step",
     "surface",
+    "surface_html",
 ]
