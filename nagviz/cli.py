@@ -285,6 +285,9 @@ def _declare_figure(words: argparse.ArgumentParser) -> None:
         help="of the files; may be repeated (default: those that a run writes)",
     )
     words.add_argument("--width", type=_positive, metavar="INCHES", help="of the figures (default: their own)")
+    words.add_argument(
+        "--with", type=Path, dest="other", metavar="RUN", help="for compare: another run, under the same scale"
+    )
 
 
 def _figure(args: argparse.Namespace) -> int:
@@ -292,7 +295,7 @@ def _figure(args: argparse.Namespace) -> int:
     from nagviz.experiment.report import Refusal
 
     try:
-        written = draw(args.folder, args.names, out=args.out, formats=args.format, width=args.width)
+        written = draw(args.folder, args.names, out=args.out, formats=args.format, width=args.width, other=args.other)
     except Refusal as error:
         return _refused(error)
     print(*written, sep="\n")

@@ -96,6 +96,27 @@ def landscape(folder: Path, ways: Ways) -> figures.Figure:
     return figures.landscape(picture.cut, picture.seen, note=note, **ways)
 
 
+def compare(folder: Path, ways: Ways, *, other: Path | None = None) -> figures.Figure:
+    """One optimizer a panel on the last of the run's slices, or that slice beside the other run's, under one scale."""
+    if other is None:
+        picture = _last_picture(folder)
+        return figures.compare(figures.one_each(picture.cut, picture.seen), note=_misread(picture), **ways)
+    pictures = {folder.resolve().name: _last_picture(folder), other.resolve().name: _last_picture(other)}
+    if len(pictures) == 1:
+        pictures = dict(zip(map(str, (folder, other)), (_last_picture(f) for f in (folder, other)), strict=True))
+    said = [f"{title}: {line}" for title, picture in pictures.items() if (line := _misread(picture))]
+    note = "\n".join(said) or None
+    return figures.compare({title: (p.cut, p.seen) for title, p in pictures.items()}, note=note, **ways)
+
+
+def _last_picture(folder: Path) -> Picture:
+    """Of the last problem, which is the one on data."""
+    files = [file for pattern in FIGURES["landscape"].needs for file in sorted(folder.glob(pattern))]
+    if not files:
+        raise Refusal(f"{folder} has no slice to compare; nagviz run --resume makes those of a run that was stopped")
+    return _picture_of(files[-1])
+
+
 def curves(folder: Path, ways: Ways) -> figures.Figure:
     """What was measured over the steps: every measure, or the first of every problem where there are several."""
     shown = _shown(folder)
@@ -179,6 +200,11 @@ FIGURES = {
 }
 
 
+ASKED = {  # what is drawn only when it is named
+    "compare": Drawing(compare, FIGURES["landscape"].needs),
+}
+
+
 def own(folder: Path) -> dict[str, Drawing]:
     """The figures of a run itself that its folder has the numbers for, by name."""
     return {name: drawing for name, drawing in FIGURES.items() if _has(folder, drawing.needs)}
@@ -208,6 +234,7 @@ def draw(
     out: Path | None = None,
     formats: Sequence[str] = (),
     width: float | None = None,
+    other: Path | None = None,
 ) -> list[Path]:
     """Draw figures of a run from what its folder keeps.
 
@@ -217,6 +244,7 @@ def draw(
         out: the folder to write into; by default the run's.
         formats: of the files; by default those that a run writes.
         width: of the figures, in inches; by default their own.
+        other: the folder of a run to compare with.
 
     Returns:
         The files that were written.
@@ -226,9 +254,12 @@ def draw(
     """
     report.require_run(folder)
     there = offered(folder)
+    named = there | {name: drawing for name, drawing in ASKED.items() if _has(folder, drawing.needs)}
     for name in names:
-        if name not in there:
-            raise Refusal(f"{folder} offers no figure {name!r}; it has {', '.join(there) or 'none yet'}")
+        if name not in named:
+            raise Refusal(f"{folder} offers no figure {name!r}; it has {', '.join(named) or 'none yet'}")
+    if other is not None:
+        named = {"compare": Drawing(partial(compare, other=_compared(other, names)), ())}
     if not there:
         raise Refusal(f"{folder} has nothing to draw yet; nagviz show {folder} tells how to go on")
     out = out or folder
@@ -236,13 +267,21 @@ def draw(
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name in names or there:
-            figure = there[name].draw(folder, {} if width is None else {"width": width})
-            for suffix in formats or there[name].formats:
+            figure = named[name].draw(folder, {} if width is None else {"width": width})
+            for suffix in formats or named[name].formats:
                 figure.savefig(out / f"{name}.{suffix}")
                 written.append(out / f"{name}.{suffix}")
     except OSError as error:
         raise Refusal(f"{error.filename or out}: {error.strerror}; name another folder by --out") from error
     return written
+
+
+def _compared(other: Path, names: Sequence[str]) -> Path:
+    """The other run's folder, which is for `compare` alone."""
+    if list(names) != ["compare"]:
+        raise Refusal(f"--with {other} is for the figure compare, and not for {', '.join(names) or 'all'}")
+    report.require_run(other)
+    return other
 
 
 # What a run has measured.

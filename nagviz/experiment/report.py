@@ -23,6 +23,7 @@ ABOUT = ("problem", "optimizer", "learning_rate", "seed", "step", "restarted", "
 FORMATS = ("png", "pdf", "svg")  # that a figure may have
 _FIGURES = {
     "landscape": "the paths on a slice of the loss",
+    "compare": "one optimizer a panel, or two runs, under one scale",
     "curves": "what was measured, over the steps",
     "family": "the methods on the map of the family",
     "noise": "steps to a decimal digit by noise, and the best correction",

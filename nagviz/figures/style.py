@@ -272,6 +272,12 @@ def curve(look: Look) -> dict[str, Any]:
     }
 
 
+def cut(color: str, index: int) -> dict[str, Any]:
+    """The curve of a loss along a line: the first solid, and the others each in dashes of its own."""
+    dash = "-" if index == 0 else DASHES[(index - 1) % len(DASHES)]
+    return {"color": color, "linestyle": dash, "linewidth": PATH_WIDTH, "zorder": 10 - index}
+
+
 def core(look: Look) -> dict[str, Any]:
     """The line of a path."""
     return {"color": look.color, "lw": look.width, "ls": look.dash, "zorder": look.order}

@@ -123,10 +123,23 @@ def test_a_slice_is_offered_by_the_name_of_its_figure(folder, capsys):
     assert (folder / "slice-1-pca-3.png").read_bytes() == before
 
 
+def test_optimizers_and_runs_are_compared_when_asked(folder, tmp_path, capsys):
+    assert main(["figure", str(folder), "compare", "--format", "svg"]) == 0
+    assert capsys.readouterr().out.split() == [str(folder / "compare.svg")]
+    assert ">SGD</text>" in (folder / "compare.svg").read_text()
+    shutil.copytree(folder, tmp_path / "other")
+    assert main(["figure", str(folder), "compare", "--with", str(tmp_path / "other"), "--format", "svg"]) == 0
+    both = (folder / "compare.svg").read_text()
+    assert ">odd</text>" in both
+    assert ">other</text>" in both
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["step"], "offers no figure 'step'; it has landscape, curves, family"),
+        (["curves", "--with", "odd"], "--with odd is for the figure compare, and not for curves"),
+        (["compare", "--with", "nowhere"], "nowhere holds no run"),
         (["--format", "gif"], "invalid choice: 'gif'"),
         (["--width", "0"], "must be a positive number, got 0"),
         (["--out", "odd/config.toml"], "name another folder by --out"),
