@@ -28,6 +28,7 @@ _FIGURES = {
     "noise": "steps to a decimal digit by noise, and the best correction",
     "targets": "steps to the target loss, by batch size",
     "sharpness": "the largest Hessian eigenvalues along the paths, under what each method can bear",
+    "step": "the anatomy of one step",
     "slice-*": "the loss on another plane, by nagviz slice",
 }
 OUTPUTS = {  # what is what in a run's folder; `start_folder` may delete it when told to overwrite, and nothing else
@@ -162,6 +163,23 @@ def _note_versions(written: Path) -> None:
             f"note: this run was begun with {'; '.join(changed)}: its numbers may not be those of one run",
             file=sys.stderr,
         )
+
+
+def chosen(names: Sequence[str], asked: str | None, option: str, default: int) -> int:
+    """The number of a name that a command asks for by an option; the default where it does not ask.
+
+    Raises:
+        Refusal: there is no such name.
+
+    Example:
+        >>> chosen(["NAG", "SGD"], "SGD", "around", 0)
+        1
+    """
+    if asked is None:
+        return default
+    if asked not in names:
+        raise Refusal(f"--{option}: {asked!r} is none of this run's; it has {', '.join(names)}")
+    return names.index(asked)
 
 
 def require_same_data(written: Path, data: Mapping[str, str]) -> None:
