@@ -227,6 +227,12 @@ def _positive(text: str) -> float:
     return number
 
 
+def _counted(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text}")
+    return int(text)
+
+
 def _seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 2^32 - 1, got {text}")
@@ -274,29 +280,37 @@ def _slice(args: argparse.Namespace) -> int:
 def _declare_figure(words: argparse.ArgumentParser) -> None:
     words.add_argument("folder", type=Path, metavar="RUN", help="the folder of a run")
     words.add_argument(
-        "names", nargs="*", metavar="NAME", help="landscape, curves, slice-..., by nagviz show (default: all it offers)"
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="landscape, curves, step, slice-..., by nagviz show (default: all but those on demand)",
     )
     words.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: the run's folder)")
     words.add_argument(
         "--format",
         action="append",
         default=[],
-        choices=("png", "pdf", "svg"),
+        choices=("png", "pdf", "svg", "gif", "mp4", "html", "vts"),
         help="of the files; may be repeated (default: those that a run writes)",
     )
     words.add_argument("--width", type=_positive, metavar="INCHES", help="of the figures (default: their own)")
-    words.add_argument(
-        "--with", type=Path, dest="other", metavar="RUN", help="for compare: another run, under the same scale"
-    )
+    words.add_argument("--at", type=_counted, metavar="N", help="which step to take apart, for step (default: 10)")
+    words.add_argument("--with", type=Path, metavar="RUN", help="another run, to put beside this one, for compare")
+    words.add_argument("--optimizer", metavar="NAME", help="whose, for step (default: the first that looks ahead)")
+    words.add_argument("--problem", metavar="NAME", help="which of the run's problems, for step (default: the last)")
+    _declare_trust(words)
 
 
 def _figure(args: argparse.Namespace) -> int:
+    from nagviz.experiment.config import ConfigError
     from nagviz.experiment.drawing import draw
     from nagviz.experiment.report import Refusal
 
+    asked = {key: getattr(args, key) for key in ("width", "at", "with", "optimizer", "problem", "trust")}
+    ways = {key: value for key, value in asked.items() if value not in (None, False)}
     try:
-        written = draw(args.folder, args.names, out=args.out, formats=args.format, width=args.width, other=args.other)
-    except Refusal as error:
+        written = draw(args.folder, args.names, out=args.out, formats=args.format, ways=ways)
+    except (ConfigError, Refusal) as error:
         return _refused(error)
     print(*written, sep="\n")
     return 0

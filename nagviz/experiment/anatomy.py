@@ -54,6 +54,7 @@ def dissect(
     *,
     batch: Any = None,
     batches: Any = None,
+    judged: Callable[..., jax.Array] | None = None,
     step: int | None = None,
     method: str = "Nesterov",
     grid: int = GRID,
@@ -71,6 +72,8 @@ def dissect(
         params: y_t, likewise.
         batch: the one that the step is taken on.
         batches: those that the loss in the plane is a mean over; `batch` alone by default.
+        judged: the loss in the plane, where that is not the one that is descended: of a model that drops out, or that
+            norms by its batch.
         step: t, for the title.
         method: its name, for a label.
         grid: points on each side.
@@ -98,7 +101,8 @@ def dissect(
     plane, ends, plain = _taken_apart(loss, optimizer, state, params, batch)
     seen = _projected(plane, ends)
     points = {name: at.coordinates for name, at in seen.items()}
-    evaluate = partial(landscape.evaluate, loss, plane, batches=batches, **options)
+    judged = judged or loss
+    evaluate = partial(landscape.evaluate, judged, plane, batches=batches, **options)
     cut, *detail = (evaluate(*axes) for axes in _windows(points, grid))
     return Anatomy(
         cut,
@@ -111,7 +115,7 @@ def dissect(
         method=method,
         gradient=plain,
         residual=max(float(seen[name].residual) for name in STEP) / _length(plane.axes[0]),
-        losses=_losses(loss, params, ends, batches),
+        losses=_losses(judged, params, ends, batches),
         detail=detail[0] if detail else None,
     )
 

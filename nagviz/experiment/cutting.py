@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,11 +57,11 @@ def cut_run(folder: Path, request: Request, *, overwrite: bool = False, trust: b
     config = load(report.require_run(folder))
     problems = make_problems(config, trust=trust)
     report.require_same_data(folder / "environment.json", digests(problems))
-    number = _chosen([problem.name for problem in problems], request.problem, "problem", len(problems) - 1)
+    number = report.chosen([problem.name for problem in problems], request.problem, "problem", len(problems) - 1)
     problem, asked = problems[number], request.standpoint
     with problem.precision():
         paths = _paths(folder, number, problem)
-        rival = _chosen(list(paths), asked.around, "around", 0)
+        rival = report.chosen(list(paths), asked.around, "around", 0)
         name = _name(request, number, rival, list(paths)[rival])
         tiles = folder / "slices" / f"{name}.tiles"
         try:
@@ -108,14 +107,6 @@ def _name(request: Request, number: int, rival: int, around: str) -> str:
         f"{request.grid}" if request.grid != Request().grid else "",
     )
     return "-".join((str(number), *filter(None, parts)))
-
-
-def _chosen(names: Sequence[str], asked: str | None, option: str, default: int) -> int:
-    if asked is None:
-        return default
-    if asked not in names:
-        raise Refusal(f"--{option}: {asked!r} is none of this run's; it has {', '.join(names)}")
-    return names.index(asked)
 
 
 def _paths(folder: Path, number: int, problem: Problem) -> Paths:

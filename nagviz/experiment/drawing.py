@@ -22,7 +22,7 @@ from nagviz.experiment.noise import METHODS, largest_noise, nesterov
 from nagviz.experiment.report import ABOUT, FORMATS, Refusal, Row
 from nagviz.landscape import Projection, Slice, arrays, load_slice, save_slice
 
-Ways = Mapping[str, float]  # of drawing: width, in inches
+Ways = Mapping[str, Any]  # of drawing: width, in inches, and what a figure takes besides
 
 
 class Picture(NamedTuple):
@@ -82,11 +82,15 @@ class Drawing(NamedTuple):
     draw: Callable[[Path, Ways], figures.Figure]  # of the run's folder
     needs: tuple[str, ...]  # patterns of what it is drawn from
     formats: tuple[str, ...] = FORMATS[:2]  # that a run writes
+    asked: bool = False  # whether it is drawn only when it is asked for by name
+    takes: tuple[str, ...] = ()  # further keys of `Ways`
+    able: tuple[str, ...] = FORMATS  # formats that what is drawn can be saved in
+    files: Mapping[str, Callable[[Path, Ways, Path], None]] = {}  # what writes others: of the run's folder, to a file
 
 
 def landscape(folder: Path, ways: Ways) -> figures.Figure:
     """The paths on the slices, and a note on who is missing and how far the slices are off."""
-    files = [file for pattern in FIGURES["landscape"].needs for file in sorted(folder.glob(pattern))]
+    files = [file for pattern in LANDSCAPES for file in sorted(folder.glob(pattern))]
     pictures = [_picture_of(file) for file in files]
     shown = _shown(folder)
     note = "\n".join(line for line in (_lost(shown), *map(_misread, pictures)) if line) or None
@@ -96,24 +100,26 @@ def landscape(folder: Path, ways: Ways) -> figures.Figure:
     return figures.landscape(picture.cut, picture.seen, note=note, **ways)
 
 
-def compare(folder: Path, ways: Ways, *, other: Path | None = None) -> figures.Figure:
-    """One optimizer a panel on the last of the run's slices, or that slice beside the other run's, under one scale."""
+def compare(folder: Path, ways: Ways) -> figures.Figure:
+    """One optimizer a panel on the last of the run's slices, or that slice beside another run's, under one scale."""
+    asked = dict(ways)
+    other = asked.pop("with", None)
+    pictures = {str(folder): _last_picture(folder)}
     if other is None:
-        picture = _last_picture(folder)
-        return figures.compare(figures.one_each(picture.cut, picture.seen), note=_misread(picture), **ways)
-    pictures = {folder.resolve().name: _last_picture(folder), other.resolve().name: _last_picture(other)}
-    if len(pictures) == 1:
-        pictures = dict(zip(map(str, (folder, other)), (_last_picture(f) for f in (folder, other)), strict=True))
+        (picture,) = pictures.values()
+        return figures.compare(figures.one_each(picture.cut, picture.seen), note=_misread(picture), **asked)
+    report.require_run(other)
+    pictures[str(other)] = _last_picture(other)
     said = [f"{title}: {line}" for title, picture in pictures.items() if (line := _misread(picture))]
-    note = "\n".join(said) or None
-    return figures.compare({title: (p.cut, p.seen) for title, p in pictures.items()}, note=note, **ways)
+    panels = {title: (picture.cut, picture.seen) for title, picture in pictures.items()}
+    return figures.compare(panels, note="\n".join(said) or None, **asked)
 
 
 def _last_picture(folder: Path) -> Picture:
     """Of the last problem, which is the one on data."""
-    files = [file for pattern in FIGURES["landscape"].needs for file in sorted(folder.glob(pattern))]
+    files = [file for pattern in LANDSCAPES for file in sorted(folder.glob(pattern))]
     if not files:
-        raise Refusal(f"{folder} has no slice to compare; nagviz run --resume makes those of a run that was stopped")
+        raise Refusal(f"{folder} has no slice to compare; nagviz run --resume makes it where a run was stopped")
     return _picture_of(files[-1])
 
 
@@ -190,23 +196,40 @@ def _cut(file: Path, folder: Path, ways: Ways) -> figures.Figure:
     return figures.landscape(picture.cut, picture.seen, **ways)
 
 
+def step(folder: Path, ways: Ways) -> figures.Figure:
+    """The anatomy of a step, which is replayed."""
+    from nagviz.experiment.replaying import Moment, anatomy_at  # here, since it loads what trains
+
+    asked = dict(ways)
+    moment = Moment(*(asked.pop(key, None) for key in Moment._fields))
+    anatomy, note = anatomy_at(folder, moment, trust=asked.pop("trust", False))
+    return figures.step(anatomy, note=note, **asked)
+
+
+LANDSCAPES = ("slices/[0-9].seen.zarr", "slices/[0-9][0-9].seen.zarr")  # those of the run itself
 FIGURES = {
-    "landscape": Drawing(landscape, ("slices/[0-9].seen.zarr", "slices/[0-9][0-9].seen.zarr")),
+    "landscape": Drawing(landscape, LANDSCAPES),
     "curves": Drawing(curves, ("metrics.jsonl",), ("png",)),
     "family": Drawing(family, ("family.json",)),
     "noise": Drawing(noise, ("noise.csv",)),
     "targets": Drawing(targets, ("targets.csv",), ("png",)),
     "sharpness": Drawing(sharpness, ("sharpness.csv",)),
-}
-
-
-ASKED = {  # what is drawn only when it is named
-    "compare": Drawing(compare, FIGURES["landscape"].needs),
+    "compare": Drawing(compare, LANDSCAPES, asked=True, takes=("with",)),
+    "step": Drawing(step, ("paths/*.zarr",), asked=True, takes=("at", "optimizer", "problem", "trust")),
 }
 
 
 def own(folder: Path) -> dict[str, Drawing]:
-    """The figures of a run itself that its folder has the numbers for, by name."""
+    """The figures that a run draws of itself, of those that its folder has the numbers for, by name."""
+    return {name: drawing for name, drawing in _possible(folder).items() if not drawing.asked}
+
+
+def on_demand(folder: Path) -> dict[str, Drawing]:
+    """The figures that are drawn only when they are asked for."""
+    return {name: drawing for name, drawing in _possible(folder).items() if drawing.asked}
+
+
+def _possible(folder: Path) -> dict[str, Drawing]:
     return {name: drawing for name, drawing in FIGURES.items() if _has(folder, drawing.needs)}
 
 
@@ -233,55 +256,72 @@ def draw(
     *,
     out: Path | None = None,
     formats: Sequence[str] = (),
-    width: float | None = None,
-    other: Path | None = None,
+    ways: Ways = {},  # noqa: B006
 ) -> list[Path]:
     """Draw figures of a run from what its folder keeps.
 
     Args:
         folder: of the run.
-        names: which; all that it offers if left out.
+        names: which; all that are not only drawn when asked for if left out.
         out: the folder to write into; by default the run's.
         formats: of the files; by default those that a run writes.
-        width: of the figures, in inches; by default their own.
-        other: the folder of a run to compare with.
+        ways: `width` of the figures, in inches, by default their own; and what else one of them takes.
 
     Returns:
         The files that were written.
 
     Raises:
-        Refusal: the folder holds no run, or has not what a figure is drawn from, or `out` cannot be written.
+        Refusal: the folder holds no run, or has not what a figure is drawn from, or `out` cannot be written; or a
+            figure has no use for a format or a way.
     """
     report.require_run(folder)
-    there = offered(folder)
-    named = there | {name: drawing for name, drawing in ASKED.items() if _has(folder, drawing.needs)}
+    there = {**offered(folder), **(on_demand(folder) if names else {})}
     for name in names:
-        if name not in named:
-            raise Refusal(f"{folder} offers no figure {name!r}; it has {', '.join(named) or 'none yet'}")
-    if other is not None:
-        named = {"compare": Drawing(partial(compare, other=_compared(other, names)), ())}
+        if name not in there:
+            raise Refusal(f"{folder} offers no figure {name!r}; it has {', '.join(there) or 'none yet'}")
     if not there:
         raise Refusal(f"{folder} has nothing to draw yet; nagviz show {folder} tells how to go on")
+    chosen = {name: there[name] for name in names or there}
+    _require_fitting(chosen, formats, ways)
     out = out or folder
     written = []
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for name in names or there:
-            figure = named[name].draw(folder, {} if width is None else {"width": width})
-            for suffix in formats or named[name].formats:
-                figure.savefig(out / f"{name}.{suffix}")
-                written.append(out / f"{name}.{suffix}")
+        for name, drawing in chosen.items():
+            written += _drawn(drawing, folder, out / name, formats or drawing.formats, ways)
     except OSError as error:
         raise Refusal(f"{error.filename or out}: {error.strerror}; name another folder by --out") from error
+    except ImportError as error:  # of what is optional
+        if error.name:
+            raise
+        raise Refusal(str(error)) from error
     return written
 
 
-def _compared(other: Path, names: Sequence[str]) -> Path:
-    """The other run's folder, which is for `compare` alone."""
-    if list(names) != ["compare"]:
-        raise Refusal(f"--with {other} is for the figure compare, and not for {', '.join(names) or 'all'}")
-    report.require_run(other)
-    return other
+def _require_fitting(chosen: Mapping[str, Drawing], formats: Sequence[str], ways: Ways) -> None:
+    for name, drawing in chosen.items():
+        for suffix in formats:
+            if suffix not in (able := (*drawing.able, *drawing.files)):
+                raise Refusal(f"--format {suffix}: {name} has {', '.join(able)}")
+    taken = {"width", *(key for drawing in chosen.values() for key in drawing.takes)}
+    for key in ways:
+        if key not in taken:
+            able = ", ".join(name for name, drawing in FIGURES.items() if key in drawing.takes)
+            raise Refusal(f"--{key} does nothing to {', '.join(chosen)}: it is of {able}; leave it out, or name that")
+
+
+def _drawn(drawing: Drawing, folder: Path, stem: Path, formats: Sequence[str], ways: Ways) -> Iterator[Path]:
+    """Write a figure, which is drawn once for all formats."""
+    ways = {key: value for key, value in ways.items() if key == "width" or key in drawing.takes}
+    run = report.identity(folder)
+    figure = drawing.draw(folder, ways) if {*formats} & {*drawing.able} else None
+    for suffix in formats:
+        file = stem.with_name(f"{stem.name}.{suffix}")
+        if suffix in drawing.files:
+            drawing.files[suffix](folder, ways, file)
+        else:
+            figure.savefig(file, metadata=figures.about(suffix, f"{stem.name} of {run.name}", run.fingerprint))
+        yield file
 
 
 # What a run has measured.

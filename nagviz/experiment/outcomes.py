@@ -68,10 +68,24 @@ def read_shown(problem: Problem, folder: Path, number: int) -> dict[str, landsca
     Raises:
         Refusal: a path is missing or damaged.
     """
-    deciding = {name: measure for name, measure in problem.measures.items() if name == problem.validated}
-    ends = problem._replace(measures=deciding, measure_every=problem.steps)
-    shown = [standing.shown for standing in read_standings(ends, folder, number)]
+    shown = [standing.shown for standing in read_standings(_at_ends(problem), folder, number)]
     return {outcome.rival: read_path(problem, outcome.file)[0] for outcome in shown if outcome.diverged is None}
+
+
+def read_chosen(problem: Problem, folder: Path, number: int, rival: Rival) -> Outcome:
+    """The trial that figures show of one rival; of its measures the one that decides.
+
+    Raises:
+        Refusal: a path is missing, damaged or not finished.
+    """
+    ends = _at_ends(problem)
+    return _standing(ends, rival, problem.trials(folder, number, rival), measurer(ends.measures)).shown
+
+
+def _at_ends(problem: Problem) -> Problem:
+    """With no more measured than what decides."""
+    deciding = {name: measure for name, measure in problem.measures.items() if name == problem.validated}
+    return problem._replace(measures=deciding, measure_every=problem.steps)
 
 
 def read_path(problem: Problem, file: Path) -> tuple[landscape.Trajectory, dict]:

@@ -280,7 +280,7 @@ def _convex(config: FunctionRun, entry: Logistic) -> Problem:
 
 
 # Given, not measured: the same slice comes out every time, and no clock has a say in it.
-_EFFORT = landscape.Effort(samples=2048, points=64, way="map", linear=True)
+EFFORT = landscape.Effort(samples=2048, points=64, way="map", linear=True)
 
 
 def cut(problem: Problem, plane: landscape.Plane, ranges, grid: int, **options: Any) -> landscape.Slice:
@@ -301,7 +301,7 @@ def cut(problem: Problem, plane: landscape.Plane, ranges, grid: int, **options: 
         y,
         batches=problem.data,
         quantity=problem.quantity,
-        effort=_EFFORT,
+        effort=EFFORT,
         **options,
     )
     return made._replace(statistics="recomputed") if problem.normalised else made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import math
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import machine, python_version, system
-from typing import Any
+from typing import Any, NamedTuple
 
 Row = Mapping[str, str | int | float | None]
 # Keys of a row of metrics that are about the row; all others are measures.
@@ -29,6 +30,7 @@ _FIGURES = {
     "noise": "steps to a decimal digit by noise, and the best correction",
     "targets": "steps to the target loss, by batch size",
     "sharpness": "the largest Hessian eigenvalues along the paths, under what each method can bear",
+    "step": "the anatomy of one step",
     "slice-*": "the loss on another plane, by nagviz slice",
 }
 OUTPUTS = {  # what is what in a run's folder; `start_folder` may delete it when told to overwrite, and nothing else
@@ -110,6 +112,25 @@ def require_run(folder: Path) -> Path:
     return folder / "config.toml"
 
 
+class Identity(NamedTuple):
+    """Which run it is, wherever its folder lies."""
+
+    name: str
+    fingerprint: str  # the SHA-256 of its config, as it is kept with all defaults, and of the digests of its data
+
+
+def identity(folder: Path) -> Identity:
+    """Of a run. Two with one fingerprint asked the same of the same data; it stands in each figure of a run.
+
+    Raises:
+        Refusal: the folder's config or facts are missing or damaged.
+    """
+    data = _kept(folder / "environment.json", json.loads).get("data", {})
+    config = _kept(folder / "config.toml", str)
+    name = _kept(folder / "config.toml", tomllib.loads).get("name", "")
+    return Identity(name, hashlib.sha256((config + json.dumps(data, sort_keys=True)).encode()).hexdigest())
+
+
 def _is_free(folder: Path, config: str) -> bool:
     """Whether nothing is there, or what is left where this very run was killed before its folder was one."""
     left = {".config.toml.partial", ".environment.json.partial"}
@@ -163,6 +184,23 @@ def _note_versions(written: Path) -> None:
             f"note: this run was begun with {'; '.join(changed)}: its numbers may not be those of one run",
             file=sys.stderr,
         )
+
+
+def chosen(names: Sequence[str], asked: str | None, option: str, default: int) -> int:
+    """The number of a name that a command asks for by an option; the default where it does not ask.
+
+    Raises:
+        Refusal: there is no such name.
+
+    Example:
+        >>> chosen(["NAG", "SGD"], "SGD", "around", 0)
+        1
+    """
+    if asked is None:
+        return default
+    if asked not in names:
+        raise Refusal(f"--{option}: {asked!r} is none of this run's; it has {', '.join(names)}")
+    return names.index(asked)
 
 
 def require_same_data(written: Path, data: Mapping[str, str]) -> None:

@@ -35,6 +35,8 @@ def told(folder: Path) -> Iterator[str]:
         yield from error.mistakes
     yield f"state: {_state(folder, own)}"
     yield from _results(folder / "results.md")
+    if wanted := drawing.on_demand(folder):
+        yield from ["", f"on demand: nagviz figure {shlex.quote(str(folder))} {' | '.join(wanted)}"]
     yield from ["", "files:", *_files(folder)]
     yield from ["", "versions:", *_versions(folder / "environment.json")]
 

@@ -148,6 +148,42 @@ def _group(course: Course, trials: Sequence[Trial]) -> _Group:
     return _Group(together, lambda: begun_together(starts, course.optimizer, rates))
 
 
+class Replayed(NamedTuple):
+    """Where a trial stood after some of its steps."""
+
+    optimizer: optax.GradientTransformation  # of which the state is
+    params: Any
+    state: optax.OptState
+    row: tuple[int, Any] | None  # the last row that was passed on the way: its step, and the point that is kept
+
+
+def replay(course: Course, trials: Sequence[Trial], which: int, steps: int) -> Replayed:
+    """Take a trial's steps once more, to the bit as they were taken: in its group, on the same batches.
+
+    Args:
+        course: what the trials of the group share.
+        trials: those of the group.
+        which: of them.
+        steps: how many. They are taken from the newest checkpoint before them, or from the start.
+    """
+    group, row = _group(course, trials), None
+    found = _checkpoint(_checkpoints(trials), group, lambda step: step <= steps)
+    carried = found and (found[0], found[1][0])
+    kept = course.snapshots[course.snapshots <= steps][-1:]
+    for chunk in group.train(steps=steps, snapshots=kept, observe=course.deployed, carried=carried):
+        carried = chunk.done, chunk.carried
+        if len(chunk.steps):
+            row = int(chunk.steps[0]), chunk.observed
+    alone, rate = len(trials) == 1, trials[which].learning_rate
+    (params, state), seen = (carried[1], row and row[1]) if alone else _of(which, (carried[1], row and row[1]))
+    optimizer = course.optimizer(rate if alone else lambda count: rate)
+    return Replayed(optimizer, params, state, row and (row[0], _of(0, seen)))
+
+
+def _of(which: int, trees: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf[which], trees)
+
+
 def _run(course: Course, trials: Sequence[Trial], advance, interrupted: Callable[[], bool]) -> None:
     """Train until all are done, or until interrupted."""
     group, folder = _group(course, trials), _checkpoints(trials)
@@ -202,16 +238,27 @@ def _open(course: Course, trials: Sequence[Trial]) -> dict[int, Recorder]:
 
 def _newest(folder: Path, group: _Group, recorders: dict[int, Recorder], snapshots: np.ndarray):
     """The newest checkpoint that can be read and whose rows are all there, and the seconds that led to it."""
-    like = group.begun(), np.float64(0)
-    for step, load in newest_first(folder, like):
+
+    def has_rows(step):
         needed = max(snapshots[snapshots <= step], default=0)
-        if all(len(r.known) and r.known[-1] >= needed for r in recorders.values()):
+        return all(len(r.known) and r.known[-1] >= needed for r in recorders.values())
+
+    if found := _checkpoint(folder, group, has_rows):
+        step, (state, seconds) = found
+        return (step, state), float(seconds)
+    return None, 0.0
+
+
+def _checkpoint(folder: Path, group: _Group, fits: Callable[[int], bool]) -> tuple[int, Any] | None:
+    """The newest that can be read and whose step fits: what is carried, and the seconds that led to it."""
+    for step, load in newest_first(folder, (group.begun(), np.float64(0))):
+        if fits(step):
             try:
                 state, seconds = load()
             except ValueError:
                 continue  # the one before it, which is whole, leads to the same numbers
-            return (step, jax.device_put(state)), float(seconds)
-    return None, 0.0
+            return step, (jax.device_put(state), seconds)
+    return None
 
 
 def _keep(

@@ -34,7 +34,7 @@ from nagviz.figures.panels import landscape, landscapes
 from nagviz.figures.path import DrawnPath, draw_hidden, draw_path
 from nagviz.figures.relief import Camera, DrawnSurface, draw_surface, surface
 from nagviz.figures.sections import Line, cuts, draw_cut, draw_marks
-from nagviz.figures.style import COLUMN, LANDSCAPE, PAGE, Figure, Look, context, looks
+from nagviz.figures.style import COLUMN, LANDSCAPE, PAGE, Figure, Look, about, context, looks
 
 __all__ = [
     "COLUMN",
@@ -51,6 +51,7 @@ __all__ = [
     "Look",
     "Rival",
     "Spectrum",
+    "about",
     "compare",
     "context",
     "curves",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nagviz.cli import main
-from nagviz.experiment import drawing
+from nagviz.experiment import drawing, report
 from nagviz.landscape import Projection, Slice, load_slice
 
 CONFIG = """\
@@ -60,6 +60,24 @@ def test_a_figure_is_written_in_the_formats_and_the_width_asked_for(folder, caps
     assert main(["figure", str(folder), "family", "--format", "svg", "--format", "pdf", "--width", "6"]) == 0
     assert capsys.readouterr().out.split() == [str(folder / "family.svg"), str(folder / "family.pdf")]
     assert 'width="432pt"' in (folder / "family.svg").read_text()
+
+
+def test_every_figure_carries_the_fingerprint_of_its_run(folder, tmp_path):
+    of_run = report.identity(folder).fingerprint
+    assert main(["figure", str(folder), "family", "--format", "svg"]) == 0
+    for name in ("landscape.png", "landscape.pdf", "curves.png", "family.svg"):
+        assert f"nagviz run, SHA-256 {of_run}".encode() in (folder / name).read_bytes()
+        assert f"{name[:-4]} of odd".encode() in (folder / name).read_bytes()
+    (folder / "results.md").write_text("not what it is of")
+    assert report.identity(folder).fingerprint == of_run
+    shutil.copytree(folder, tmp_path / "moved")
+    assert report.identity(tmp_path / "moved").fingerprint == of_run
+    facts = json.loads((folder / "environment.json").read_text())
+    (folder / "environment.json").write_text(json.dumps({**facts, "data": {"digits": "another"}}))
+    assert report.identity(folder).fingerprint != of_run
+    with (tmp_path / "moved" / "config.toml").open("a") as file:
+        file.write("seed = 1\n")
+    assert report.identity(tmp_path / "moved").fingerprint != of_run
 
 
 def test_metrics_say_which_steps_restarted_and_at_which_one_a_trial_was_lost(folder):
@@ -130,17 +148,16 @@ def test_optimizers_and_runs_are_compared_when_asked(folder, tmp_path, capsys):
     shutil.copytree(folder, tmp_path / "other")
     assert main(["figure", str(folder), "compare", "--with", str(tmp_path / "other"), "--format", "svg"]) == 0
     both = (folder / "compare.svg").read_text()
-    assert ">odd</text>" in both
-    assert ">other</text>" in both
+    assert both.count("/odd</text>") == both.count("/other</text>") == 1
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["step"], "offers no figure 'step'; it has landscape, curves, family"),
-        (["curves", "--with", "odd"], "--with odd is for the figure compare, and not for curves"),
+        (["map"], "offers no figure 'map'; it has landscape, curves, family"),
+        (["curves", "--with", "odd"], "--with does nothing to curves: it is of compare; leave it out, or name that"),
         (["compare", "--with", "nowhere"], "nowhere holds no run"),
-        (["--format", "gif"], "invalid choice: 'gif'"),
+        (["landscape", "--format", "gif"], "--format gif: landscape has png, pdf, svg"),
         (["--width", "0"], "must be a positive number, got 0"),
         (["--out", "odd/config.toml"], "name another folder by --out"),
     ],
