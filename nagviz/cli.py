@@ -295,6 +295,7 @@ def _declare_figure(words: argparse.ArgumentParser) -> None:
     )
     words.add_argument("--width", type=_positive, metavar="INCHES", help="of the figures (default: their own)")
     words.add_argument("--at", type=_counted, metavar="N", help="which step to take apart, for step (default: 10)")
+    words.add_argument("--with", type=Path, metavar="RUN", help="another run, to put beside this one, for compare")
     words.add_argument("--optimizer", metavar="NAME", help="whose, for step (default: the first that looks ahead)")
     words.add_argument("--problem", metavar="NAME", help="which of the run's problems, for step (default: the last)")
     _declare_trust(words)
@@ -305,7 +306,7 @@ def _figure(args: argparse.Namespace) -> int:
     from nagviz.experiment.drawing import draw
     from nagviz.experiment.report import Refusal
 
-    asked = {key: getattr(args, key) for key in ("width", "at", "optimizer", "problem", "trust")}
+    asked = {key: getattr(args, key) for key in ("width", "at", "with", "optimizer", "problem", "trust")}
     ways = {key: value for key, value in asked.items() if value not in (None, False)}
     try:
         written = draw(args.folder, args.names, out=args.out, formats=args.format, ways=ways)

@@ -106,7 +106,30 @@ def _seen(folder: Path) -> list[Path]:
     return [file for pattern in _OWN_SLICES for file in sorted(folder.glob(pattern))]
 
 
-_OWN_SLICES = ("slices/[0-9].seen.zarr", "slices/[0-9][0-9].seen.zarr")
+_OWN_SLICES = ("slices/[0-9].seen.zarr", "slices/[0-9][0-9].seen.zarr")  # those of the run itself
+
+
+def compare(folder: Path, ways: Ways) -> figures.Figure:
+    """One optimizer a panel on the last of the run's slices, or that slice beside another run's, under one scale."""
+    asked = dict(ways)
+    other = asked.pop("with", None)
+    pictures = {str(folder): _last_picture(folder)}
+    if other is None:
+        (picture,) = pictures.values()
+        return figures.compare(figures.one_each(picture.cut, picture.seen), note=_misread(picture), **asked)
+    report.require_run(other)
+    pictures[str(other)] = _last_picture(other)
+    said = [f"{title}: {line}" for title, picture in pictures.items() if (line := _misread(picture))]
+    panels = {title: (picture.cut, picture.seen) for title, picture in pictures.items()}
+    return figures.compare(panels, note="\n".join(said) or None, **asked)
+
+
+def _last_picture(folder: Path) -> Picture:
+    """Of the last problem, which is the one on data."""
+    files = _seen(folder)
+    if not files:
+        raise Refusal(f"{folder} has no slice to compare; nagviz run --resume makes it where a run was stopped")
+    return _picture_of(files[-1])
 
 
 def curves(folder: Path, ways: Ways) -> figures.Figure:
@@ -199,7 +222,8 @@ def page(folder: Path, ways: Ways) -> figures.Page:
         said = (_lost({None: of_problem}), _misread(picture))
         scenes[picture.title] = figures.Scene(picture.cut, picture.seen, curves, note="\n".join(filter(None, said)))
     looks = figures.looks(optimizer for of_problem in shown.values() for optimizer in of_problem)
-    return figures.pages(scenes, about=figures.About(run.name, run.question, report.fingerprint(folder)), looks=looks)
+    about = figures.About(run.name, run.question, report.identity(folder).fingerprint[:12])
+    return figures.pages(scenes, about=about, looks=looks)
 
 
 def step(folder: Path, ways: Ways) -> figures.Figure:
@@ -243,15 +267,13 @@ NO_LOOKAHEAD = "No look-ahead is drawn: iterates tell it where each step of a Ne
 
 def _asked(folder: Path, ways: Ways) -> tuple[Picture, dict[str, np.ndarray], dict[str, Any]]:
     """The run's own slice of the problem that is asked for, the look-ahead points on it, and the other ways."""
-    files = [file for pattern in FIGURES["landscape"].needs for file in sorted(folder.glob(pattern))]
-    pictures = [_picture_of(file) for file in files]
+    pictures = [_picture_of(file) for file in _seen(folder)]
     number = report.chosen([p.title for p in pictures], ways.get("problem"), "problem", len(pictures) - 1)
     picture = pictures[number]
     ahead = lookaheads(load(folder / "config.toml"), picture.seen)
     return picture, ahead, {key: value for key, value in ways.items() if key != "problem"}
 
 
-_OWN_SLICES = ("slices/[0-9].seen.zarr", "slices/[0-9][0-9].seen.zarr")
 FIGURES = {
     "landscape": Drawing(landscape, _OWN_SLICES),
     "page": Drawing(page, _OWN_SLICES, ("html",), able=("html",)),
@@ -265,6 +287,7 @@ FIGURES = {
     "surface": Drawing(
         surface, _OWN_SLICES, asked=True, takes=("problem",), files={"html": _surface_html, "vts": _surface_vts}
     ),
+    "compare": Drawing(compare, _OWN_SLICES, asked=True, takes=("with",)),
 }
 
 
@@ -324,7 +347,8 @@ def draw(
         Refusal: the folder holds no run, or has not what a figure is drawn from, or `out` cannot be written; or a
             figure has no use for a format or a way, or cannot be so wide.
     """
-    if width is not None and not WIDTHS[0] <= width <= WIDTHS[1]:
+    width = ways.get("width", WIDTHS[0])
+    if not WIDTHS[0] <= width <= WIDTHS[1]:
         raise Refusal(f"--width: must be from {WIDTHS[0]:g} to {WIDTHS[1]:g} inches, got {width:g}")
     report.require_run(folder)
     there = {**offered(folder), **(on_demand(folder) if names else {})}
@@ -372,13 +396,14 @@ def _require_fitting(chosen: Mapping[str, Drawing], formats: Sequence[str], ways
 def _drawn(drawing: Drawing, folder: Path, stem: Path, formats: Sequence[str], ways: Ways) -> Iterator[Path]:
     """Write a figure, which is drawn once for all formats."""
     ways = {key: value for key, value in ways.items() if key == "width" or key in drawing.takes}
+    run = report.identity(folder)
     figure = drawing.draw(folder, ways) if {*formats} & {*drawing.able} else None
     for suffix in formats:
         file = stem.with_name(f"{stem.name}.{suffix}")
         if suffix in drawing.files:
             drawing.files[suffix](folder, ways, file)
         else:
-            figure.savefig(file)
+            figure.savefig(file, metadata=figures.about(suffix, f"{stem.name} of {run.name}", run.fingerprint))
         yield file
 
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import machine, python_version, system
-from typing import Any
+from typing import Any, NamedTuple
 
 Row = Mapping[str, str | int | float | None]
 # Keys of a row of metrics that are about the row; all others are measures.
@@ -24,6 +24,7 @@ ABOUT = ("problem", "optimizer", "learning_rate", "seed", "step", "restarted", "
 FORMATS = ("png", "pdf", "svg")  # that a figure may have
 _FIGURES = {
     "landscape": "the paths on a slice of the loss",
+    "compare": "one optimizer a panel, or two runs, under one scale",
     "curves": "what was measured, over the steps",
     "family": "the methods on the map of the family",
     "noise": "steps to a decimal digit by noise, and the best correction",
@@ -116,6 +117,25 @@ def require_run(folder: Path) -> Path:
     return folder / "config.toml"
 
 
+class Identity(NamedTuple):
+    """Which run it is, wherever its folder lies."""
+
+    name: str
+    fingerprint: str  # the SHA-256 of its config, as it is kept with all defaults, and of the digests of its data
+
+
+def identity(folder: Path) -> Identity:
+    """Of a run. Two with one fingerprint asked the same of the same data; it stands in each figure of a run.
+
+    Raises:
+        Refusal: the folder's config or facts are missing or damaged.
+    """
+    data = _kept(folder / "environment.json", json.loads).get("data", {})
+    config = _kept(folder / "config.toml", str)
+    name = _kept(folder / "config.toml", tomllib.loads).get("name", "")
+    return Identity(name, hashlib.sha256((config + json.dumps(data, sort_keys=True)).encode()).hexdigest())
+
+
 def _is_free(folder: Path, config: str) -> bool:
     """Whether nothing is there, or what is left where this very run was killed before its folder was one."""
     left = {".config.toml.partial", ".environment.json.partial"}
@@ -189,13 +209,6 @@ def chosen(names: Sequence[str], asked: str | None, option: str, default: int) -
     if asked not in names:
         raise Refusal(f"--{option}: {asked!r} is none of this run's; it has {', '.join(names)}")
     return names.index(asked)
-
-
-def fingerprint(folder: Path) -> str:
-    """Twelve hexadecimal digits that runs of the same config and data share."""
-    data = _kept(folder / "environment.json", json.loads).get("data", {})
-    words = (folder / "config.toml").read_text(encoding="utf-8") + json.dumps(data, sort_keys=True)
-    return hashlib.sha256(words.encode()).hexdigest()[:12]
 
 
 def require_same_data(written: Path, data: Mapping[str, str]) -> None:

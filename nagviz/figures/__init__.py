@@ -30,10 +30,12 @@ from nagviz.figures.key import draw_key
 from nagviz.figures.levels import loss_levels, round_ticks
 from nagviz.figures.lines import curves, draw_curve
 from nagviz.figures.map import draw_ground, draw_method, family
+from nagviz.figures.multiples import compare, one_each
 from nagviz.figures.panels import landscape, landscapes
 from nagviz.figures.path import DrawnPath, draw_hidden, draw_path
 from nagviz.figures.relief import Camera, DrawnSurface, draw_surface, surface
-from nagviz.figures.style import COLUMN, LANDSCAPE, PAGE, Figure, Look, context, looks
+from nagviz.figures.sections import Line, cuts, draw_cut, draw_marks
+from nagviz.figures.style import COLUMN, LANDSCAPE, PAGE, Figure, Look, about, context, looks
 from nagviz.figures.webpage import About, Page, Scene, page, pages
 
 __all__ = [
@@ -48,21 +50,27 @@ __all__ = [
     "DrawnStep",
     "DrawnSurface",
     "Figure",
+    "Line",
     "Look",
     "Page",
     "Rival",
     "Scene",
     "Spectrum",
+    "about",
+    "compare",
     "context",
     "curves",
+    "cuts",
     "draw_bar",
     "draw_contours",
     "draw_curve",
+    "draw_cut",
     "draw_field",
     "draw_ground",
     "draw_hidden",
     "draw_key",
     "draw_lookahead",
+    "draw_marks",
     "draw_method",
     "draw_path",
     "draw_spectrum",
@@ -76,6 +84,7 @@ __all__ = [
     "landscapes",
     "looks",
     "loss_levels",
+    "one_each",
     "page",
     "pages",
     "round_ticks",

@@ -49,7 +49,9 @@ class Contours(NamedTuple):
     hatch: Rectangle | None  # lies under the bands, seen where they are missing
 
 
-def draw_contours(ax: Axes, cut: Any, levels: Sequence[float] | np.ndarray | None = None) -> Contours:
+def draw_contours(
+    ax: Axes, cut: Any, levels: Sequence[float] | np.ndarray | None = None, *, extend: str | None = None
+) -> Contours:
     """Filled bands of the slice, thin lines between them, and the hatch where it is not finite.
 
     Bands are drawn from the values as they are: nothing is interpolated, smoothed or replaced.
@@ -59,6 +61,8 @@ def draw_contours(ax: Axes, cut: Any, levels: Sequence[float] | np.ndarray | Non
         ax: the axes; their limits become those of the slice.
         cut: a slice, with `x`, `y` and `values` (rows are y, columns are x).
         levels: increasing edges of the bands; `loss_levels(cut.values)` by default.
+        extend: "neither", "min", "max" or "both": where bands are open; by default where values lie beyond. Slices
+            that share their levels must share this too, or the same loss has another colour on each.
 
     Raises:
         ValueError: if the shape of the values is not (rows of y, columns of x), if that is a line,
@@ -73,7 +77,18 @@ def draw_contours(ax: Axes, cut: Any, levels: Sequence[float] | np.ndarray | Non
     edges = np.asarray(loss_levels(values) if levels is None else levels, dtype=np.float64)
     if edges.ndim != 1 or edges.size < 2 or not (np.diff(edges) > 0).all():
         raise ValueError(f"levels is {edges.tolist()}: give at least two increasing numbers")
-    return Contours(edges, *_draw_bands(ax, x, y, known, edges), hatch)
+    return Contours(edges, *_draw_bands(ax, x, y, known, edges, extend or beyond(values, edges)), hatch)
+
+
+def beyond(values: np.ndarray, edges: np.ndarray) -> str:
+    """At which ends finite values lie beyond the edges, in matplotlib's word.
+
+    >>> beyond(np.array([0.0, 2.0, np.inf]), np.array([0.0, 1.0]))
+    'max'
+    """
+    finite = values[np.isfinite(values)]
+    low, high = (finite < edges[0]).any(), (finite > edges[-1]).any()
+    return {(0, 0): "neither", (0, 1): "max", (1, 0): "min", (1, 1): "both"}[low, high]
 
 
 def grid(cut: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -90,10 +105,8 @@ def grid(cut: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _draw_bands(
-    ax: Axes, x: np.ndarray, y: np.ndarray, known: np.ma.MaskedArray, edges: np.ndarray
+    ax: Axes, x: np.ndarray, y: np.ndarray, known: np.ma.MaskedArray, edges: np.ndarray, extend: str
 ) -> tuple[BoundaryNorm, QuadContourSet, QuadContourSet]:
-    low, high = known.min() < edges[0], known.max() > edges[-1]
-    extend = {(0, 0): "neither", (0, 1): "max", (1, 0): "min", (1, 1): "both"}[low, high]
     norm = BoundaryNorm(edges, style.LANDSCAPE.N, extend=extend)
     # bands are open at their lower edge, and the lowest value belongs to the first of them
     fills = np.append(edges[0] - 0.5 * (edges[1] - edges[0]), edges[1:])

@@ -26,23 +26,38 @@ LONGEST = 42  # characters in a line of the key
 
 
 def wrapped(text: str, inches: float, size: float = style.SMALL) -> str:
-    """The text in lines that fit into a width, as far as its words allow.
+    """The text in as few lines as fit into a width, as far as its words allow, and these of nearly one length.
 
     >>> wrapped("a note that is too long for its column", 1.5)
-    'a note that is too long for its\\ncolumn'
+    'a note that is too\\nlong for its column'
     """
-    return "\n".join(_filled(line.split(), inches * 72, size) for line in text.splitlines())
+    return "\n".join(_balanced(line.split(), inches * 72, size) for line in text.splitlines())
 
 
-def _filled(words: list[str], points: float, size: float) -> str:
-    lines = words[:1]
-    for word in words[1:]:
-        longer = f"{lines[-1]} {word}"
-        if style.text_width(longer, size) <= points:
-            lines[-1] = longer
+def _balanced(words: list[str], points: float, size: float) -> str:
+    """No word, or sign, is left alone on a last line if the others can spare some."""
+    widths = [style.text_width(word, size) for word in words]
+    gap = style.text_width("x x", size) - style.text_width("xx", size)
+    count = len(_filled(widths, gap, points))
+    narrow, wide = 0.0, points
+    while wide - narrow > 1.0:
+        middle = (narrow + wide) / 2
+        narrow, wide = (narrow, middle) if len(_filled(widths, gap, middle)) <= count else (middle, wide)
+    ends = np.cumsum(_filled(widths, gap, wide)).tolist()
+    return "\n".join(" ".join(words[first:last]) for first, last in zip([0, *ends], ends, strict=False))
+
+
+def _filled(widths: list[float], gap: float, points: float) -> list[int]:
+    """How many words each line takes that is filled before the next is begun."""
+    lines, left = [], 0.0
+    for width in widths:
+        if lines and width + gap <= left:
+            lines[-1] += 1
+            left -= width + gap
         else:
-            lines.append(word)
-    return "\n".join(lines)
+            lines.append(1)
+            left = points - width
+    return lines
 
 
 def draw_key(

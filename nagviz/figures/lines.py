@@ -151,6 +151,22 @@ def log_ratio(values: list[np.ndarray]) -> float:
     return 0.0 if rises and every.max() <= 1 else float(every.max() / every.min())
 
 
+def scale_losses(axes: Sequence[Axes], values: Sequence[np.ndarray]) -> None:
+    """One range for the y axes of panels, logarithmic where that belongs.
+
+    Args:
+        axes: those that hold the values.
+        values: all that is drawn in them.
+    """
+    ratio = log_ratio([np.asarray(v, np.float64) for v in values])
+    for ax in axes:
+        if ratio > 10:
+            _make_log(ax, ratio)
+    low, high = np.array([ax.get_ylim() for ax in axes]).T
+    for ax in axes:
+        ax.set_ylim(low.min(), high.max())
+
+
 def _make_log(ax: Axes, ratio: float) -> None:
     ax.set_yscale("log")
     # over few decades, the decades alone would label one line or two

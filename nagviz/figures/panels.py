@@ -17,12 +17,13 @@
 [3.4, 3.1]
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -52,6 +53,26 @@ class Panel(NamedTuple):
     paths: Paths
     levels: np.ndarray | None
     equal: bool
+    extend: str | None = None  # as for `draw_contours`
+
+
+class Sheet(NamedTuple):
+    """What the landscapes of a figure stand on."""
+
+    columns: int
+    width: float  # inches
+    note: str | None = None
+    looks: Mapping[str, Look] | None = None
+    bars: bool = True  # whether each landscape has a colour bar of its own
+    named: bool = True  # whether the key names the paths
+
+
+class Laid(NamedTuple):
+    """A figure whose landscapes are drawn."""
+
+    figure: Figure
+    rows: list[list[tuple[Axes, Axes | None]]]  # the ground, and the strip under it
+    grounds: list[Contours]
 
 
 def landscape(
@@ -76,7 +97,7 @@ def landscape(
         looks: `looks(names)` of the whole run, so that each name keeps its look in all figures.
     """
     panel = Panel(title or "", cut, paths, None if levels is None else np.asarray(levels), True)
-    return _figure([panel], 1, width, note, looks)
+    return lay_out([panel], Sheet(1, width, note, looks)).figure
 
 
 def landscapes(
@@ -98,31 +119,47 @@ def landscapes(
     """
     if not panels:
         raise ValueError("panels is empty: give at least one {title: (slice, paths)}")
-    made = [Panel(title, *pair, None, _is_squarish(pair[0])) for title, pair in panels.items()]
-    return _figure(made, 2 if len(made) in (2, 4) else min(len(made), 3), width, note, looks)
+    made = [Panel(title, *pair, None, is_squarish(pair[0])) for title, pair in panels.items()]
+    return lay_out(made, Sheet(columns_of(len(made)), width, note, looks)).figure
 
 
-def _figure(
-    panels: list[Panel],
-    columns: int,
-    width: float,
-    note: str | None,
-    given: Mapping[str, Look] | None,
-) -> Figure:
-    table = style.resolve((name for panel in panels for name in panel.paths), given)
+def columns_of(count: int) -> int:
+    """How many of so many panels stand side by side.
+
+    >>> [columns_of(count) for count in (1, 2, 3, 4, 5)]
+    [1, 2, 3, 2, 3]
+    """
+    return 2 if count in (2, 4) else min(count, 3)
+
+
+def lay_out(panels: list[Panel], sheet: Sheet, frame: Callable[[Laid], None] = lambda laid: None) -> Laid:
+    """Landscapes side by side, under one key.
+
+    Args:
+        panels: in reading order.
+        sheet: what they stand on.
+        frame: draws what takes room beside the landscapes, before they are laid out.
+    """
+    table = style.resolve((name for panel in panels for name in panel.paths), sheet.looks)
+    columns, width, note = sheet[:3]
     with style.context():
         figure = Figure(figsize=(width, width))
         rows = _subplots(figure, len(panels), columns, strip=any(map(hides, panels)))
         places = [place for row in rows for place in row]
-        across = width / columns - 1.2  # inches, roughly: of an axes without its labels
+        across = width / columns - (1.2 if sheet.bars else 0.7)  # inches, roughly: of an axes without its labels
         grounds = [_draw_ground(ax, panel, across) for panel, (ax, _) in zip(panels, places, strict=True)]
+        if sheet.bars:
+            for panel, contours, (ax, _) in zip(panels, grounds, places, strict=True):
+                draw_scale(ax, contours, panel.cut.quantity, _shape(panel) * across)
         _draw_strips(panels, [strip for _, strip in places], table)
-        names = {name: Line2D([], [], **style.curve(look)) for name, look in table.items()}
+        laid = Laid(figure, rows, grounds)
+        frame(laid)
+        names = {name: Line2D([], [], **style.curve(look)) for name, look in table.items()} if sheet.named else {}
         draw_key(figure, names, hints=_hints(panels), note=_note(panels, note))
         _fit(figure, rows, [_shape(panel) for panel in panels])
         for panel, contours, (ax, _) in zip(panels, grounds, places, strict=True):
             _draw_paths(ax, panel, contours, table)
-    return figure
+    return laid
 
 
 def _subplots(figure: Figure, count: int, columns: int, *, strip: bool) -> list[list[tuple[Axes, Axes | None]]]:
@@ -143,11 +180,11 @@ def _subplots(figure: Figure, count: int, columns: int, *, strip: bool) -> list[
 def _draw_ground(ax: Axes, panel: Panel, across: float) -> Contours:
     cut = panel.cut
     levels = clipped_levels(panel) if panel.levels is None else panel.levels
-    contours = draw_contours(ax, cut, levels)
+    contours = draw_contours(ax, cut, levels, extend=panel.extend)
     up = _shape(panel) * across
-    draw_bar(ax, contours, wrapped(cut.quantity, up + OVERHANG), count=int(np.clip(3.5 * up, 3, TICKS)))
     words = {"parse_math": False}
-    ax.set_title(wrapped(panel.title, across, style.TITLE), **words)
+    # at a fixed height: the arrow of a colour bar would lift it out of its row, and off the page
+    ax.set_title(wrapped(panel.title, across, style.TITLE), y=1.0, **words)
     ax.set_xlabel(wrapped(cut.labels[0], across, style.TEXT), **words)
     ax.set_ylabel(wrapped(cut.labels[1], up + OVERHANG, style.TEXT), **words)
     ax.locator_params(axis="x", nbins=int(np.clip(2.5 * across, 3, 6)))
@@ -155,6 +192,11 @@ def _draw_ground(ax: Axes, panel: Panel, across: float) -> Contours:
     if contours.norm is None:
         ax.text(0.5, 0.5, "no finite loss on this slice", transform=ax.transAxes, **style.NOTICE)
     return contours
+
+
+def draw_scale(ax: Axes, contours: Contours, quantity: str, up: float) -> Colorbar | None:
+    """The colour bar of a landscape that is about `up` inches high."""
+    return draw_bar(ax, contours, wrapped(quantity, up + OVERHANG), count=int(np.clip(3.5 * up, 3, TICKS)))
 
 
 def _draw_paths(ax: Axes, panel: Panel, contours: Contours, table: Mapping[str, Look]) -> None:
@@ -174,14 +216,18 @@ def _draw_strips(panels: list[Panel], strips: list[Axes | None], table: Mapping[
 
 
 def clipped_levels(panel: Panel) -> np.ndarray | None:
-    """Levels clipped by the highest of the starts, read off the slice at the nearest point."""
-    x, y, values = (np.asarray(field, np.float64) for field in (panel.cut.x, panel.cut.y, panel.cut.values))
-    if not np.isfinite(values).any():
+    """Levels clipped by the highest of the starts."""
+    if not np.isfinite(panel.cut.values).any():
         return None
+    return loss_levels(panel.cut.values, start=highest_start(panel))
+
+
+def highest_start(panel: Panel) -> float | None:
+    """The highest loss at which a path starts, read off the slice at the nearest point."""
+    x, y, values = (np.asarray(field, np.float64) for field in (panel.cut.x, panel.cut.y, panel.cut.values))
     firsts = [points(path)[0] for path in panel.paths.values() if not _is_far(panel, path)]
     starts = [values[np.abs(y - b).argmin(), np.abs(x - a).argmin()] for a, b in firsts]
-    finite = [start for start in starts if np.isfinite(start)]
-    return loss_levels(values, start=max(finite, default=None))
+    return max((float(start) for start in starts if np.isfinite(start)), default=None)
 
 
 def _is_far(panel: Panel, path: Any) -> bool:
@@ -203,7 +249,8 @@ def hides(panel: Panel) -> bool:
     return max(known, default=0.0) > NEGLIGIBLE * extent
 
 
-def _is_squarish(cut: Any) -> bool:
+def is_squarish(cut: Any) -> bool:
+    """Whether an equal aspect suits a small panel."""
     ranges = np.ptp(cut.x), np.ptp(cut.y)
     return max(ranges) <= EQUAL * min(ranges)
 

@@ -202,6 +202,23 @@ class Figure(PlainFigure):
         return buffer.getvalue()
 
 
+_TOLD = {"pdf": "Subject", "svg": "Description", "svgz": "Description"}  # where a format tells whence a figure is
+
+
+def about(kind: str, title: str, run: str) -> dict[str, str]:
+    """Metadata for `Figure.savefig`: what a figure is, and of which run.
+
+    >>> about("pdf", "landscape of digits", "5f0c")
+    {'Title': 'landscape of digits', 'Subject': 'nagviz run, SHA-256 5f0c'}
+
+    Args:
+        kind: the format of the file: "png", "pdf" or "svg".
+        title: of the figure.
+        run: its fingerprint.
+    """
+    return {"Title": title, _TOLD.get(kind, "Description"): f"nagviz run, SHA-256 {run}"}
+
+
 class Look(NamedTuple):
     """How one optimizer is drawn, in every figure of a run."""
 
@@ -286,6 +303,12 @@ def curve(look: Look) -> dict[str, Any]:
         "markeredgecolor": PAPER,
         "markeredgewidth": 0.5,
     }
+
+
+def cut(color: str, index: int) -> dict[str, Any]:
+    """The curve of a loss along a line: the first solid, and the others each in dashes of its own."""
+    dash = "-" if index == 0 else DASHES[(index - 1) % len(DASHES)]
+    return {"color": color, "linestyle": dash, "linewidth": PATH_WIDTH, "zorder": 10 - index}
 
 
 def core(look: Look) -> dict[str, Any]:

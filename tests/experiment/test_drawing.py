@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nagviz.cli import main
-from nagviz.experiment import drawing
+from nagviz.experiment import drawing, report
 from nagviz.landscape import Projection, Slice, load_slice
 
 CONFIG = """\
@@ -61,6 +61,24 @@ def test_a_figure_is_written_in_the_formats_and_the_width_asked_for(folder, caps
     assert main(["figure", str(folder), "family", "--format", "svg", "--format", "pdf", "--width", "6"]) == 0
     assert capsys.readouterr().out.split() == [str(folder / "family.svg"), str(folder / "family.pdf")]
     assert 'width="432pt"' in (folder / "family.svg").read_text()
+
+
+def test_every_figure_carries_the_fingerprint_of_its_run(folder, tmp_path):
+    of_run = report.identity(folder).fingerprint
+    assert main(["figure", str(folder), "family", "--format", "svg"]) == 0
+    for name in ("landscape.png", "landscape.pdf", "curves.png", "family.svg"):
+        assert f"nagviz run, SHA-256 {of_run}".encode() in (folder / name).read_bytes()
+        assert f"{name[:-4]} of odd".encode() in (folder / name).read_bytes()
+    (folder / "results.md").write_text("not what it is of")
+    assert report.identity(folder).fingerprint == of_run
+    shutil.copytree(folder, tmp_path / "moved")
+    assert report.identity(tmp_path / "moved").fingerprint == of_run
+    facts = json.loads((folder / "environment.json").read_text())
+    (folder / "environment.json").write_text(json.dumps({**facts, "data": {"digits": "another"}}))
+    assert report.identity(folder).fingerprint != of_run
+    with (tmp_path / "moved" / "config.toml").open("a") as file:
+        file.write("seed = 1\n")
+    assert report.identity(tmp_path / "moved").fingerprint != of_run
 
 
 def test_metrics_say_which_steps_restarted_and_at_which_one_a_trial_was_lost(folder):
@@ -124,11 +142,23 @@ def test_a_slice_is_offered_by_the_name_of_its_figure(folder, capsys):
     assert (folder / "slice-1-pca-3.png").read_bytes() == before
 
 
+def test_optimizers_and_runs_are_compared_when_asked(folder, tmp_path, capsys):
+    assert main(["figure", str(folder), "compare", "--format", "svg"]) == 0
+    assert capsys.readouterr().out.split() == [str(folder / "compare.svg")]
+    assert ">SGD</text>" in (folder / "compare.svg").read_text()
+    shutil.copytree(folder, tmp_path / "other")
+    assert main(["figure", str(folder), "compare", "--with", str(tmp_path / "other"), "--format", "svg"]) == 0
+    both = (folder / "compare.svg").read_text()
+    assert both.count("/odd</text>") == both.count("/other</text>") == 1
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["portrait"], "offers no figure 'portrait'; it has landscape, page, curves, family"),
-        (["--format", "gif"], "--format gif: landscape has png, pdf, svg"),
+        (["map"], "offers no figure 'map'; it has landscape, page, curves, family"),
+        (["curves", "--with", "odd"], "--with does nothing to curves: it is of compare; leave it out, or name that"),
+        (["compare", "--with", "nowhere"], "nowhere holds no run"),
+        (["landscape", "--format", "gif"], "--format gif: landscape has png, pdf, svg"),
         (["--width", "0"], "must be a positive number, got 0"),
         (["--width", "1e6"], "--width: must be from 2 to 40 inches, got 1e+06"),
         (["--width", "0.01"], "--width: must be from 2 to 40 inches, got 0.01"),
