@@ -65,6 +65,8 @@ class Sheet(NamedTuple):
     looks: Mapping[str, Look] | None = None
     bars: bool = True  # whether each landscape has a colour bar of its own
     named: bool = True  # whether the key names the paths
+    hints: Mapping[str, Artist] | None = None  # what marks mean; those of the paths if left out
+    walked: bool = True  # whether the paths are drawn
 
 
 class Laid(NamedTuple):
@@ -123,6 +125,33 @@ def landscapes(
     return lay_out(made, Sheet(columns_of(len(made)), width, note, looks)).figure
 
 
+def ground(
+    cut: Any,
+    paths: Paths,
+    *,
+    width: float = style.COLUMN,
+    levels: Sequence[float] | np.ndarray | None = None,
+    title: str | None = None,
+    note: str | None = None,
+    hints: Mapping[str, Artist] | None = None,
+    looks: Mapping[str, Look] | None = None,
+) -> Figure:
+    """A landscape without its paths: its first axes, and the strip if there is one, are laid out for them.
+
+    Args:
+        cut: as for `landscape`, and so are all others but
+        hints: what the marks mean that will be drawn.
+        paths: those that will be drawn.
+        width: inches.
+        levels: edges of the bands.
+        title: above the axes.
+        note: under the key.
+        looks: of the whole run.
+    """
+    panel = Panel(title or "", cut, paths, None if levels is None else np.asarray(levels), True)
+    return lay_out([panel], Sheet(1, width, note, looks, hints=hints, walked=False)).figure
+
+
 def columns_of(count: int) -> int:
     """How many of so many panels stand side by side.
 
@@ -155,10 +184,13 @@ def lay_out(panels: list[Panel], sheet: Sheet, frame: Callable[[Laid], None] = l
         laid = Laid(figure, rows, grounds)
         frame(laid)
         names = {name: Line2D([], [], **style.curve(look)) for name, look in table.items()} if sheet.named else {}
-        draw_key(figure, names, hints=_hints(panels), note=_note(panels, note))
+        hints = _hints(panels) if sheet.hints is None else sheet.hints
+        draw_key(figure, names, hints=hints, note=_note(panels, note))
         _fit(figure, rows, [_shape(panel) for panel in panels])
         for panel, contours, (ax, _) in zip(panels, grounds, places, strict=True):
-            _draw_paths(ax, panel, contours, table)
+            _settle(ax, panel, contours)
+            if sheet.walked:
+                _draw_paths(ax, panel, table)
     return laid
 
 
@@ -199,12 +231,16 @@ def draw_scale(ax: Axes, contours: Contours, quantity: str, up: float) -> Colorb
     return draw_bar(ax, contours, wrapped(quantity, up + OVERHANG), count=int(np.clip(3.5 * up, 3, TICKS)))
 
 
-def _draw_paths(ax: Axes, panel: Panel, contours: Contours, table: Mapping[str, Look]) -> None:
+def _settle(ax: Axes, panel: Panel, contours: Contours) -> None:
+    """Give the axes their aspect, and then the lines their values."""
     ax.set_aspect("equal" if panel.equal else "auto")
     ax.set_anchor("N" if _slope(panel) >= FLATTEST else "C")  # titles of a row on one line
     ax.apply_aspect()
     walked = [points(path) for path in panel.paths.values()]
     draw_values(ax, contours, avoid=np.concatenate([*walked, np.empty((0, 2))]))
+
+
+def _draw_paths(ax: Axes, panel: Panel, table: Mapping[str, Look]) -> None:
     for name, path in panel.paths.items():
         draw_path(ax, path, table[name], name, every=pace(panel))
 

@@ -72,6 +72,7 @@ ENDS = 200  # the ends of paths are drawn above all paths, whose orders stay und
 ARROW = 9.0
 HEAD = 5.5  # points: length of the head of an arrow that is a step
 SPOT = 4.4
+AHEAD = 3.2
 TEXT_HALO = 2.2
 DARKER = 0.4  # share of ink in the colour of a word that belongs to a line
 BAR = (1.025, 0.0, 0.035, 1.0)  # the colour bar, in units of its axes
@@ -389,6 +390,17 @@ def lookahead(look: Look) -> dict[str, Any]:
         "zorder": look.order + 0.001,
         "path_effects": halo,
     }
+
+
+def reach(look: Look) -> dict[str, Any]:
+    """The line from where a path is to where its method looks."""
+    halo = [Stroke(linewidth=0.9 + 2 * HALO, foreground=PAPER), Normal()]
+    return {"color": INK, "lw": 0.9, "zorder": ENDS + look.order + 0.002, "path_effects": halo}
+
+
+def ahead(look: Look) -> dict[str, Any]:
+    """The small circle there."""
+    return {"marker": "o", "ms": AHEAD, "mfc": PAPER, "mec": look.color, "mew": 0.9}
 
 
 def written(color: str) -> str:

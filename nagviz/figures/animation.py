@@ -1,0 +1,315 @@
+"""Paths that grow on their landscape, each with its look-ahead reaching out in front of it.
+
+The ground is drawn once. For each frame it is put back as it was, and what moves is drawn over it; nothing is shown
+that was not recorded. All frames share one palette.
+
+>>> from typing import NamedTuple
+>>> class Cut(NamedTuple):
+...     x: np.ndarray
+...     y: np.ndarray
+...     values: np.ndarray
+...     labels: tuple = ("PC 1", "PC 2")
+...     quantity: str = "loss"
+>>> x = y = np.linspace(-1, 1, 21)
+>>> path = np.array([[0.8, 0.6], [0.4, -0.1], [0.0, 0.0]])
+>>> moving = animate(Cut(x, y, x**2 + 4 * y[:, None] ** 2), {"NAG": path}, seconds=0.3, hold=1.0)
+>>> moving.moments, moving.durations
+(array([0., 1., 2.]), [100, 100, 1000])
+"""
+
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.text import Text
+from PIL import Image
+
+from nagviz.figures import style
+from nagviz.figures.key import wrapped
+from nagviz.figures.panels import ground
+from nagviz.figures.path import points, steps
+from nagviz.figures.style import Figure, Look
+
+DPI = 200  # pixels to the inch: a column is 670 wide
+FRAMES = 100  # at the most, unless asked for
+SHORTEST = 20  # milliseconds: what is less, browsers show as 100
+COLORS = 255  # of the palette, so that one is left for what does not change
+TITLE = 0.68  # share of the axes' width: the rest is the counter's
+
+
+class Mover(NamedTuple):
+    """A path in motion."""
+
+    xy: np.ndarray  # (T, 2), up to the last row that is finite
+    steps: np.ndarray  # (T,)
+    lookahead: np.ndarray | None  # (T, 2); NaN where it is not known
+    lines: tuple[Line2D, ...]  # that grow: halo and core
+    head: Line2D  # where it is
+    end: Line2D  # shown once it is there: a star, or a cross where it stops being finite
+    reach: tuple[Line2D, Line2D]  # to its look-ahead point, and that point
+    hidden: Line2D | None  # the distance off the plane, that grows too
+    residual: np.ndarray | None  # (T,)
+
+    @property
+    def artists(self) -> list[Line2D]:
+        """All that move."""
+        return [*self.lines, self.head, self.end, *self.reach, *([self.hidden] if self.hidden is not None else [])]
+
+    def show(self, moment: float) -> None:
+        """Move to a step."""
+        count = max(int(np.searchsorted(self.steps, moment, side="right")), 1)
+        at, done = self.xy[count - 1], count == len(self.xy)
+        for line in self.lines:
+            line.set_data(*self.xy[:count].T)
+        self.head.set(data=at[:, None], visible=not done)
+        self.end.set(data=at[:, None], visible=done)
+        ahead = at if self.lookahead is None else self.lookahead[count - 1]
+        seen = bool(np.isfinite(ahead).all() and (ahead != at).any())
+        self.reach[0].set(data=np.stack([at, ahead], axis=1), visible=seen)
+        self.reach[1].set(data=ahead[:, None], visible=seen)
+        if self.hidden is not None:
+            self.hidden.set_data(self.steps[:count], self.residual[:count])
+
+
+class Animation(NamedTuple):
+    """Frames to come: they are drawn when it is saved."""
+
+    figure: Figure  # the ground, and what moves on it
+    movers: dict[str, Mover]
+    counter: Text  # of steps
+    moments: np.ndarray  # (frames,): the step of each
+    durations: list[int]  # milliseconds of each
+
+    def frames(self, dpi: float = DPI) -> Iterator[np.ndarray]:
+        """Pixels of each frame, (height, width, 3) of bytes.
+
+        Args:
+            dpi: pixels to the inch.
+        """
+        moving = sorted(self._artists(), key=Artist.get_zorder)
+        with style.context():
+            self.figure.set_dpi(dpi)
+            canvas = FigureCanvasAgg(self.figure)
+            canvas.draw()
+            still = canvas.copy_from_bbox(self.figure.bbox)
+            for moment in self.moments:
+                self.show(moment)
+                canvas.restore_region(still)
+                for artist in moving:
+                    self.figure.draw_artist(artist)
+                yield np.array(canvas.buffer_rgba())[..., :3]
+
+    def show(self, moment: float) -> None:
+        """Move all to a step; the figure can then be saved as a picture.
+
+        Args:
+            moment: the step.
+        """
+        self.counter.set_text(f"step {moment:,.0f}")
+        for mover in self.movers.values():
+            mover.show(moment)
+
+    def savefig(self, fname: Any, *, format: str | None = None, dpi: float = DPI) -> None:
+        """Write it: the same animation to the same bytes.
+
+        Args:
+            fname: a file's name, or for gif and png a file that is open to be written.
+            format: gif, png (an animated one) or mp4; by default what the name ends in.
+            dpi: pixels to the inch.
+
+        Raises:
+            ValueError: another format.
+            ImportError: mp4 is asked for where there is no ffmpeg.
+        """
+        kind = (format or Path(fname).suffix.lstrip(".")).lower()
+        if kind not in WRITERS:
+            raise ValueError(f"format must be one of {', '.join(WRITERS)}, got {kind!r}")
+        WRITERS[kind](self, fname, dpi)
+
+    def _artists(self) -> list[Artist]:
+        return [self.counter, *(artist for mover in self.movers.values() for artist in mover.artists)]
+
+
+def animate(
+    cut: Any,
+    paths: Mapping[str, Any],
+    lookaheads: Mapping[str, Any] | None = None,
+    *,
+    frames: int = FRAMES,
+    seconds: float = 8.0,
+    hold: float = 2.0,
+    width: float = style.COLUMN,
+    levels: Sequence[float] | np.ndarray | None = None,
+    title: str | None = None,
+    note: str | None = None,
+    looks: Mapping[str, Look] | None = None,
+) -> Animation:
+    """Paths that grow on a slice, step by step, with the distance that the plane hides under them.
+
+    Args:
+        cut: a slice, as for `landscape`.
+        paths: by name: (T, 2) coordinates, or records with `.coordinates` and perhaps `.residual` and `.steps`.
+        lookaheads: by some of these names, the look-ahead points of the iterates, (T, 2) or a record.
+        frames: how many at the most; where fewer steps were recorded, one for each.
+        seconds: that the paths take.
+        hold: seconds that their end is shown.
+        width: inches.
+        levels: edges of the bands.
+        title: above the axes.
+        note: under the key.
+        looks: `looks(names)` of the whole run.
+
+    Raises:
+        ValueError: no path; look-ahead points without a path, or not one for each iterate; no frame, or no time.
+    """
+    lookaheads = lookaheads or {}
+    _require_moving(paths, lookaheads, frames, seconds, hold)
+    table = style.resolve(paths, looks)
+    hints = _hints(cut, paths, lookaheads)
+    figure = ground(cut, paths, width=width, levels=levels, title=title or "step", note=note, hints=hints, looks=table)
+    ax, *strips = figure.axes
+    with style.context():
+        counter = _draw_words(ax, title)
+        hidden = {line.get_label(): line for strip in strips if strip.get_visible() for line in strip.get_lines()}
+        movers = {
+            name: _mover(ax, path, lookaheads.get(name), table[name], hidden.get(name)) for name, path in paths.items()
+        }
+    made = Animation(figure, movers, counter, *_timed(movers.values(), frames, seconds, hold))
+    for artist in made._artists():
+        artist.set_animated(True)
+    made.show(made.moments[-1])
+    return made
+
+
+def _require_moving(paths, lookaheads, frames: int, seconds: float, hold: float) -> None:
+    if not paths:
+        raise ValueError("paths is empty: there is nothing that moves")
+    for name, ahead in lookaheads.items():
+        if name not in paths:
+            raise ValueError(f"lookaheads has an entry {name!r} that paths has not: give its iterates too")
+        if len(ahead := np.asarray(getattr(ahead, "coordinates", ahead))) != len(points(paths[name])):
+            raise ValueError(
+                f"lookaheads has {len(ahead)} points of {name!r} and paths {len(points(paths[name]))}: "
+                "give one look-ahead point for each iterate"
+            )
+    if frames < 1 or not 0 < seconds < np.inf or not 0 <= hold < np.inf:
+        raise ValueError(f"frames must be at least 1 and seconds positive, got {frames}, {seconds} and hold {hold}")
+
+
+def _draw_words(ax: Axes, title: str | None) -> Text:
+    """The title at the left, and the counter at the right."""
+    across = TITLE * ax.get_position().width * ax.figure.get_figwidth()
+    ax.set_title("")
+    ax.set_title(wrapped(title or "", across, style.TITLE), loc="left", parse_math=False)
+    return ax.set_title("step", loc="right")
+
+
+def _mover(ax: Axes, path: Any, ahead: Any, look: Look, hidden: Line2D | None) -> Mover:
+    xy, step = points(path), steps(path)
+    finite = np.isfinite(xy).all(axis=1)
+    length = len(xy) if finite.all() else int(np.argmin(finite))
+    above = style.ENDS + look.order
+    mark = style.star(look) if length == len(xy) else style.cross(look)
+    ax.plot(*xy[0], ls="", zorder=above, **style.start(look))
+
+    def drawn(**how):
+        return ax.plot([], [], **how)[0]
+
+    return Mover(
+        xy[:length],
+        step[:length],
+        None if ahead is None else np.asarray(getattr(ahead, "coordinates", ahead), np.float64)[:length],
+        (drawn(**style.halo(look)), drawn(**style.core(look))),
+        drawn(ls="", zorder=above + 0.004, **style.spot(look)),
+        drawn(ls="", zorder=above + 0.001, **mark),
+        (drawn(**style.reach(look)), drawn(ls="", zorder=above + 0.003, **style.ahead(look))),
+        hidden,
+        None if hidden is None else np.asarray(path.residual, np.float64)[:length],
+    )
+
+
+def _timed(movers, frames: int, seconds: float, hold: float) -> tuple[np.ndarray, list[int]]:
+    """The step of each frame, and its milliseconds; a frame of a GIF lasts whole hundredths of a second."""
+    known = np.unique(np.concatenate([mover.steps for mover in movers]))
+    moments = known[np.unique(np.round(np.linspace(0, len(known) - 1, frames)).astype(int))]
+    if moments[-1] != known[-1]:  # of a single frame, which shows the end
+        moments = known[-1:]
+    each = max(10 * round(100 * seconds / len(moments)), SHORTEST)
+    return moments, [*[each] * (len(moments) - 1), max(10 * round(100 * hold), each)]
+
+
+def _hints(cut: Any, paths: Mapping[str, Any], lookaheads: Mapping[str, Any]) -> dict[str, Artist]:
+    looks = {"start": style.start(style.NEUTRAL), "now": style.spot(style.NEUTRAL)}
+    looks |= {"look-ahead": style.ahead(style.NEUTRAL)} if lookaheads else {}
+    looks |= {"end": style.star(style.NEUTRAL)}
+    if not all(np.isfinite(points(path)).all() for path in paths.values()):
+        looks["not finite from here"] = style.cross(style.NEUTRAL)
+    marks: dict[str, Artist] = {what: Line2D([], [], ls="", **look) for what, look in looks.items()}
+    if not np.isfinite(cut.values).all():
+        marks["loss not finite"] = Patch(**style.HATCHED)
+    return marks
+
+
+# Files.
+
+
+def _indexed(made: Animation, dpi: float) -> Iterator[Image.Image]:
+    """Frames in one palette, which is that of the last one: all colours have come by then."""
+    (last,) = made._replace(moments=made.moments[-1:]).frames(dpi)
+    first, *_ = made.frames(dpi)
+    both = Image.fromarray(np.concatenate([last, first]))
+    palette = both.quantize(COLORS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    for frame in made.frames(dpi):
+        yield Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
+
+
+def _save_gif(made: Animation, file: Any, dpi: float) -> None:
+    _save_images(made, file, dpi, format="GIF", optimize=False)
+
+
+def _save_png(made: Animation, file: Any, dpi: float) -> None:
+    _save_images(made, file, dpi, format="PNG", dpi=(dpi, dpi))
+
+
+def _save_images(made: Animation, file: Any, pixels: float, **how: Any) -> None:
+    first, *rest = _indexed(made, pixels)
+    first.save(file, save_all=True, append_images=rest, duration=made.durations, loop=0, **how)
+
+
+def _save_mp4(made: Animation, file: Any, dpi: float) -> None:
+    """H.264 as browsers play it, which needs even sides; the last frame is repeated for as long as it is held."""
+    program = _ffmpeg()
+    frames = made.frames(dpi)
+    first = next(frames)
+    each = made.durations[0]
+    high, wide, _ = first.shape
+    exact = ["-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1"]  # no date, no version
+    come = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{wide}x{high}", "-r", f"{1000 / each:g}", "-i", "-"]
+    go = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2:color=white", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "18"]
+    words = [program, "-y", "-loglevel", "error", *come, *go, *exact, "-movflags", "+faststart", str(file)]
+    raw = [first.tobytes(), *(frame.tobytes() for frame in frames)]
+    raw += [raw[-1]] * (made.durations[-1] // each - 1)
+    done = subprocess.run(words, input=b"".join(raw), capture_output=True, check=False)
+    if done.returncode:
+        raise OSError(done.returncode, f"ffmpeg: {done.stderr.decode(errors='replace').strip()}", str(file))
+
+
+def _ffmpeg() -> str:
+    if found := shutil.which("ffmpeg"):
+        return found
+    try:
+        from imageio_ffmpeg import get_ffmpeg_exe
+    except ImportError as error:
+        raise ImportError("mp4 needs ffmpeg: install it, or pip install 'nagviz[video]'; gif needs nothing") from error
+    return get_ffmpeg_exe()
+
+
+WRITERS = {"gif": _save_gif, "png": _save_png, "mp4": _save_mp4}
