@@ -297,7 +297,9 @@ def _declare_figure(words: argparse.ArgumentParser) -> None:
     words.add_argument("--at", type=_counted, metavar="N", help="which step to take apart, for step (default: 10)")
     words.add_argument("--with", type=Path, metavar="RUN", help="another run, to put beside this one, for compare")
     words.add_argument("--optimizer", metavar="NAME", help="whose, for step (default: the first that looks ahead)")
-    words.add_argument("--problem", metavar="NAME", help="which of the run's problems, for step (default: the last)")
+    words.add_argument(
+        "--problem", metavar="NAME", help="which of the run's problems, for those on demand (default: the last)"
+    )
     _declare_trust(words)
 
 

@@ -82,7 +82,7 @@ def _beside(file: Path) -> Path:
 class Drawing(NamedTuple):
     """A figure that a run may have."""
 
-    draw: Callable[[Path, Ways], figures.Figure | figures.Page]  # of the run's folder
+    draw: Callable[[Path, Ways], figures.Figure | figures.Page | figures.Animation]  # of the run's folder
     needs: tuple[str, ...]  # patterns of what it is drawn from
     formats: tuple[str, ...] = FORMATS[:2]  # that a run writes
     asked: bool = False  # whether it is drawn only when it is asked for by name
@@ -239,14 +239,14 @@ def step(folder: Path, ways: Ways) -> figures.Figure:
 def field(folder: Path, ways: Ways) -> figures.Figure:
     """A slice's negative gradient, and along the paths the look-ahead, where it is known."""
     picture, ahead, ways = _asked(folder, ways)
-    note = None if ahead else NO_LOOKAHEAD
-    return figures.field(picture.cut, picture.seen, ahead, note=note, **ways)
+    note = "\n".join(line for line in (None if ahead else NO_LOOKAHEAD, _misread(picture)) if line)
+    return figures.field(picture.cut, picture.seen, ahead, note=note or None, **ways)
 
 
 def surface(folder: Path, ways: Ways) -> figures.Figure:
     """A slice in three dimensions."""
     picture, _, ways = _asked(folder, ways)
-    return figures.surface(picture.cut, picture.seen, **ways)
+    return figures.surface(picture.cut, picture.seen, note=_misread(picture), **ways)
 
 
 def _surface_html(folder: Path, ways: Ways, file: Path) -> None:
@@ -260,6 +260,12 @@ def _surface_html(folder: Path, ways: Ways, file: Path) -> None:
 def _surface_vts(folder: Path, ways: Ways, file: Path) -> None:
     picture, *_ = _asked(folder, ways)
     save_vts(file, picture.cut)
+
+
+def animation(folder: Path, ways: Ways) -> figures.Animation:
+    """The paths as they grow on a slice, with the look-ahead, where it is known."""
+    picture, ahead, ways = _asked(folder, ways)
+    return figures.animate(picture.cut, picture.seen, ahead, note=_misread(picture), **ways)
 
 
 NO_LOOKAHEAD = "No look-ahead is drawn: iterates tell it where each step of a Nesterov method is kept (every = 1)."
@@ -288,6 +294,7 @@ FIGURES = {
         surface, _OWN_SLICES, asked=True, takes=("problem",), files={"html": _surface_html, "vts": _surface_vts}
     ),
     "compare": Drawing(compare, _OWN_SLICES, asked=True, takes=("with",)),
+    "animation": Drawing(animation, _OWN_SLICES, ("gif",), asked=True, takes=("problem",), able=("gif", "png", "mp4")),
 }
 
 
@@ -403,7 +410,9 @@ def _drawn(drawing: Drawing, folder: Path, stem: Path, formats: Sequence[str], w
         if suffix in drawing.files:
             drawing.files[suffix](folder, ways, file)
         else:
-            figure.savefig(file, metadata=figures.about(suffix, f"{stem.name} of {run.name}", run.fingerprint))
+            # A page names its run itself.
+            told = {"metadata": figures.about(suffix, f"{stem.name} of {run.name}", run.fingerprint)}
+            figure.savefig(file, **({} if isinstance(figure, figures.Page) else told))
         yield file
 
 

@@ -38,6 +38,9 @@ _FIGURES = {
 OUTPUTS = {  # what is what in a run's folder; `start_folder` may delete it when told to overwrite, and nothing else
     **{f"{name}.{suffix}": what for name, what in _FIGURES.items() for suffix in FORMATS},
     "page.html": "the paths on the slices to explore, in a browser",
+    "animation.gif": "the paths as they grow on a slice, with their look-ahead",
+    "animation.png": "likewise",
+    "animation.mp4": "likewise",
     "surface.html": "likewise, to be turned",
     "surface.vts": "likewise, for ParaView",
     "results.md": "the table, to read",

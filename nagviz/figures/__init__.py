@@ -22,6 +22,7 @@ return artists, and functions named after what is seen (`landscape`, `curves`, `
 """
 
 from nagviz.figures.anatomy import Anatomy, DrawnStep, Rival, draw_step, step
+from nagviz.figures.animation import Animation, animate
 from nagviz.figures.arrows import draw_field, draw_lookahead, draw_streams, field
 from nagviz.figures.contour import Contours, draw_bar, draw_contours, draw_values
 from nagviz.figures.eigenvalues import Spectrum, draw_spectrum, spectrum
@@ -44,6 +45,7 @@ __all__ = [
     "PAGE",
     "About",
     "Anatomy",
+    "Animation",
     "Camera",
     "Contours",
     "DrawnPath",
@@ -57,6 +59,7 @@ __all__ = [
     "Scene",
     "Spectrum",
     "about",
+    "animate",
     "compare",
     "context",
     "curves",

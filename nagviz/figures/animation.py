@@ -30,7 +30,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.text import Text
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from nagviz.figures import style
 from nagviz.figures.key import wrapped
@@ -41,7 +41,10 @@ from nagviz.figures.style import Figure, Look
 DPI = 200  # pixels to the inch: a column is 670 wide
 FRAMES = 100  # at the most, unless asked for
 SHORTEST = 20  # milliseconds: what is less, browsers show as 100
-COLORS = 255  # of the palette, so that one is left for what does not change
+COLORS, EXACT = 255, 200  # of the palette, and how many of these are those that cover most
+CLEAR = 255  # the number that is left, of what does not change
+STRETCHES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
+REACH = 30.0  # points: as far as look-ahead points should be drawn
 TITLE = 0.68  # share of the axes' width: the rest is the counter's
 
 
@@ -50,7 +53,7 @@ class Mover(NamedTuple):
 
     xy: np.ndarray  # (T, 2), up to the last row that is finite
     steps: np.ndarray  # (T,)
-    lookahead: np.ndarray | None  # (T, 2); NaN where it is not known
+    lookahead: np.ndarray | None  # (T, 2), as far as it is drawn; NaN where it is not known
     lines: tuple[Line2D, ...]  # that grow: halo and core
     head: Line2D  # where it is
     end: Line2D  # shown once it is there: a star, or a cross where it stops being finite
@@ -94,6 +97,15 @@ class Animation(NamedTuple):
         Args:
             dpi: pixels to the inch.
         """
+        for pixels in self.pixels(dpi):
+            yield _unpacked(pixels).astype(np.uint8)
+
+    def pixels(self, dpi: float = DPI) -> Iterator[np.ndarray]:
+        """The same, each pixel one number: red + 256 green + 65536 blue, (height, width).
+
+        Args:
+            dpi: pixels to the inch.
+        """
         moving = sorted(self._artists(), key=Artist.get_zorder)
         with style.context():
             self.figure.set_dpi(dpi)
@@ -105,7 +117,7 @@ class Animation(NamedTuple):
                 canvas.restore_region(still)
                 for artist in moving:
                     self.figure.draw_artist(artist)
-                yield np.array(canvas.buffer_rgba())[..., :3]
+                yield np.asarray(canvas.buffer_rgba()).view("<u4")[..., 0] & 0xFFFFFF
 
     def show(self, moment: float) -> None:
         """Move all to a step; the figure can then be saved as a picture.
@@ -146,6 +158,7 @@ def animate(
     frames: int = FRAMES,
     seconds: float = 8.0,
     hold: float = 2.0,
+    stretch: float | None = None,
     width: float = style.COLUMN,
     levels: Sequence[float] | np.ndarray | None = None,
     title: str | None = None,
@@ -161,6 +174,8 @@ def animate(
         frames: how many at the most; where fewer steps were recorded, one for each.
         seconds: that the paths take.
         hold: seconds that their end is shown.
+        stretch: how many times as far look-ahead points are drawn; the key says so. By default a round number that
+            makes them seen, 1 if they are so as they are.
         width: inches.
         levels: edges of the bands.
         title: above the axes.
@@ -173,20 +188,40 @@ def animate(
     lookaheads = lookaheads or {}
     _require_moving(paths, lookaheads, frames, seconds, hold)
     table = style.resolve(paths, looks)
-    hints = _hints(cut, paths, lookaheads)
+    stretch = _stretch(cut, paths, lookaheads, width) if stretch is None else stretch
+    hints = _hints(cut, paths, stretch if lookaheads else None)
     figure = ground(cut, paths, width=width, levels=levels, title=title or "step", note=note, hints=hints, looks=table)
     ax, *strips = figure.axes
     with style.context():
         counter = _draw_words(ax, title)
         hidden = {line.get_label(): line for strip in strips if strip.get_visible() for line in strip.get_lines()}
         movers = {
-            name: _mover(ax, path, lookaheads.get(name), table[name], hidden.get(name)) for name, path in paths.items()
+            name: _mover(ax, path, _stretched(path, lookaheads.get(name), stretch), table[name], hidden.get(name))
+            for name, path in paths.items()
         }
     made = Animation(figure, movers, counter, *_timed(movers.values(), frames, seconds, hold))
     for artist in made._artists():
         artist.set_animated(True)
     made.show(made.moments[-1])
     return made
+
+
+def _displaced(path: Any, ahead: Any) -> np.ndarray:
+    return np.asarray(getattr(ahead, "coordinates", ahead), np.float64) - points(path)
+
+
+def _stretched(path: Any, ahead: Any, stretch: float) -> np.ndarray | None:
+    return None if ahead is None else points(path) + stretch * _displaced(path, ahead)
+
+
+def _stretch(cut: Any, paths: Mapping[str, Any], lookaheads: Mapping[str, Any], width: float) -> float:
+    """The largest round factor that leaves nine in ten look-ahead points within reach."""
+    inches = width - 1.2  # roughly: of the axes
+    moved = [_displaced(paths[name], ahead) for name, ahead in lookaheads.items()]
+    far = np.linalg.norm(np.concatenate([np.empty((0, 2)), *moved]), axis=1) * 72 * inches / np.ptp(cut.x)
+    far = far[np.isfinite(far) & (far > 0)]
+    fitting = [factor for factor in STRETCHES if far.size and factor * np.quantile(far, 0.9) <= REACH]
+    return max(fitting, default=1.0)
 
 
 def _require_moving(paths, lookaheads, frames: int, seconds: float, hold: float) -> None:
@@ -226,7 +261,7 @@ def _mover(ax: Axes, path: Any, ahead: Any, look: Look, hidden: Line2D | None) -
     return Mover(
         xy[:length],
         step[:length],
-        None if ahead is None else np.asarray(getattr(ahead, "coordinates", ahead), np.float64)[:length],
+        None if ahead is None else ahead[:length],
         (drawn(**style.halo(look)), drawn(**style.core(look))),
         drawn(ls="", zorder=above + 0.004, **style.spot(look)),
         drawn(ls="", zorder=above + 0.001, **mark),
@@ -246,9 +281,11 @@ def _timed(movers, frames: int, seconds: float, hold: float) -> tuple[np.ndarray
     return moments, [*[each] * (len(moments) - 1), max(10 * round(100 * hold), each)]
 
 
-def _hints(cut: Any, paths: Mapping[str, Any], lookaheads: Mapping[str, Any]) -> dict[str, Artist]:
+def _hints(cut: Any, paths: Mapping[str, Any], stretch: float | None) -> dict[str, Artist]:
     looks = {"start": style.start(style.NEUTRAL), "now": style.spot(style.NEUTRAL)}
-    looks |= {"look-ahead": style.ahead(style.NEUTRAL)} if lookaheads else {}
+    if stretch is not None:
+        far = "" if stretch == 1 else f", {stretch:g} times as far"
+        looks[f"look-ahead{far}"] = style.ahead(style.NEUTRAL)
     looks |= {"end": style.star(style.NEUTRAL)}
     if not all(np.isfinite(points(path)).all() for path in paths.values()):
         looks["not finite from here"] = style.cross(style.NEUTRAL)
@@ -261,27 +298,62 @@ def _hints(cut: Any, paths: Mapping[str, Any], lookaheads: Mapping[str, Any]) ->
 # Files.
 
 
-def _indexed(made: Animation, dpi: float) -> Iterator[Image.Image]:
-    """Frames in one palette, which is that of the last one: all colours have come by then."""
-    (last,) = made._replace(moments=made.moments[-1:]).frames(dpi)
-    first, *_ = made.frames(dpi)
-    both = Image.fromarray(np.concatenate([last, first]))
-    palette = both.quantize(COLORS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    for frame in made.frames(dpi):
-        yield Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
+class Palette(NamedTuple):
+    """The colours of all frames, and which of them each of 2^24 colours is nearest to, as far as it was asked."""
+
+    colors: np.ndarray  # (at most COLORS, 3)
+    nearest: np.ndarray  # (2^24,) of whole numbers; -1 where it was not asked yet
+
+    def indexed(self, pixels: np.ndarray) -> np.ndarray:
+        """Pixels as numbers of colours."""
+        if (fresh := np.unique(pixels[self.nearest[pixels] < 0])).size:
+            far = np.sum((_unpacked(fresh)[:, None] - self.colors) ** 2, axis=-1)
+            self.nearest[fresh] = far.argmin(axis=1)
+        return self.nearest[pixels].astype(np.uint8)
+
+
+def _palette(pixels: np.ndarray) -> Palette:
+    """The colours that cover most, as they are, and what a median cut makes of the others."""
+    found, counts = np.unique(pixels, return_counts=True)
+    ordered = found[np.lexsort((found, -counts))]
+    exact, rest = _unpacked(ordered[:EXACT]), _unpacked(ordered[EXACT:])
+    if len(rest):
+        image = Image.fromarray(rest[None].astype(np.uint8))
+        cut = image.quantize(COLORS - EXACT, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        exact = np.concatenate([exact, np.reshape(cut.getpalette(), (-1, 3))])
+    return Palette(np.unique(exact, axis=0), np.full(2**24, -1, np.int16))
+
+
+def _unpacked(pixels: np.ndarray) -> np.ndarray:
+    return np.stack([pixels & 255, pixels >> 8 & 255, pixels >> 16], axis=-1).astype(np.int64)
+
+
+def _images(made: Animation, dpi: float) -> Iterator[Image.Image]:
+    """The first frame, and of the others what has changed; the rest of these is clear."""
+    ends = made._replace(moments=made.moments[[0, -1]])  # all colours have come at the end
+    palette = _palette(np.stack(list(ends.pixels(dpi))))
+    colors = palette.colors.astype(np.uint8).tobytes().ljust(3 * 256, b"\0")
+    before = None
+    for pixels in made.pixels(dpi):
+        seen = np.full(pixels.shape, CLEAR, np.uint8)
+        fresh = np.full(pixels.shape, True) if before is None else pixels != before
+        seen[fresh] = palette.indexed(pixels[fresh])
+        image = Image.fromarray(seen, "P")
+        image.putpalette(colors)
+        yield image
+        before = pixels
 
 
 def _save_gif(made: Animation, file: Any, dpi: float) -> None:
-    _save_images(made, file, dpi, format="GIF", optimize=False)
+    first, *rest = _images(made, dpi)
+    how = {"transparency": CLEAR, "disposal": 1, "optimize": False}
+    first.save(file, "GIF", save_all=True, append_images=rest, duration=made.durations, loop=0, **how)
 
 
 def _save_png(made: Animation, file: Any, dpi: float) -> None:
-    _save_images(made, file, dpi, format="PNG", dpi=(dpi, dpi))
-
-
-def _save_images(made: Animation, file: Any, pixels: float, **how: Any) -> None:
-    first, *rest = _indexed(made, pixels)
-    first.save(file, save_all=True, append_images=rest, duration=made.durations, loop=0, **how)
+    first, *rest = _images(made, dpi)
+    how = {"transparency": bytes([255] * CLEAR + [0]), "blend": PngImagePlugin.Blend.OP_OVER, "dpi": (dpi, dpi)}
+    first.save(file, "PNG", save_all=True, append_images=rest, duration=made.durations, loop=0, **how)
 
 
 def _save_mp4(made: Animation, file: Any, dpi: float) -> None:
