@@ -6,6 +6,8 @@
   const UNIT = 10000; // contours are whole numbers from 0 to this
   const NEAR = 14; // px from the pointer to a path that is meant
   const FAR = 1e5; // px: a point beyond is drawn there, in its own direction from the middle
+  const SLOWEST = 100; // ms that a frame may last: then playing slows down rather than leaps
+  const LEAP = 500; // ms between the steps that are shown to who wants less motion
   const still = matchMedia("(prefers-reduced-motion: reduce)");
 
   // What is drawn now.
@@ -25,16 +27,26 @@
 
   const RAISED = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
 
+  // A number in as few of the digits as say it.
   function show(value, digits = 4) {
     if (!Number.isFinite(value)) return Number.isNaN(value) ? "NaN" : value > 0 ? "∞" : "−∞";
-    if (value === 0) return "0";
-    const size = Math.abs(Number(value.toPrecision(digits)));
-    if (size >= 1e-4 && size < 1e5) return String(Number(value.toPrecision(digits))).replace("-", "−");
+    const near = Number(value.toPrecision(digits));
+    if (near === 0 || (Math.abs(near) >= 1e-4 && Math.abs(near) < 1e5)) return String(near).replace("-", "−");
     const [factor, power] = value.toExponential(digits - 1).split("e");
-    const raised = [...String(Number(power))].map((c) => RAISED[c]).join("");
     const plain = String(Number(factor)).replace("-", "−");
-    return (plain === "1" ? "" : plain === "−1" ? "−" : plain + "×") + "10" + raised;
+    return (plain === "1" ? "" : plain === "−1" ? "−" : plain + "×") + "10" + raised(power);
   }
+
+  // Likewise in all of them, so that a column of numbers, or one that moves, keeps its width.
+  function full(value, digits = 4) {
+    const size = Math.abs(Number(value.toPrecision(digits)));
+    if (!Number.isFinite(value) || size === 0 || (size >= 10 ** digits && size < 1e5)) return show(value, digits);
+    if (size >= 1e-4 && size < 1e5) return value.toPrecision(digits).replace("-", "−");
+    const [factor, power] = value.toExponential(digits - 1).split("e");
+    return factor.replace("-", "−") + "×10" + raised(power);
+  }
+
+  const raised = (power) => [...String(Number(power))].map((c) => RAISED[c]).join("");
 
   // Elements.
 
@@ -129,7 +141,7 @@
 
   const inside = ([x, y]) =>
     x >= scene.x[0] && x <= scene.x.at(-1) && y >= scene.y[0] && y <= scene.y.at(-1);
-  const told = (point) => (inside(point) ? show(read(...point)) : "outside");
+  const told = (point) => (inside(point) ? full(read(...point)) : "outside");
 
   // Scenes.
 
@@ -149,9 +161,8 @@
       ...curve,
       series: curve.series.map((s) => ({ ...s, steps: numbers(s.steps), values: numbers(s.values), marks: numbers(s.marks) })),
     }));
-    const measured = curves.flatMap((curve) => curve.series.map((s) => s.steps));
-    const walked = paths.map((path) => path.steps);
-    const steps = [...new Set((walked.length ? walked : measured).flat())].sort((a, b) => a - b);
+    const recorded = [...paths, ...curves.flatMap((curve) => curve.series)].flatMap((each) => each.steps);
+    const steps = [...new Set(recorded)].sort((a, b) => a - b);
     return { ...raw, x: numbers(raw.x), y: numbers(raw.y), values: numbers(raw.values), paths, curves, steps: steps.length ? steps : [0] };
   }
 
@@ -232,6 +243,7 @@
     put(svg, "rect", { x: left, y: top, width, height, class: "frame" });
     axes(svg, x, y, plot, x.ticks(width / 90), y.ticks(height / 70));
     if (!scene.bar) put(svg, "text", { x: middle[0], y: middle[1], class: "notice" }, "no finite loss on this slice");
+    for (const path of scene.paths) path.places = path.at.map(place);
     plot.paths = put(clipped, "g", { id: "paths" });
     plot.ends = put(svg, "g", { "clip-path": "url(#inside)" });
     plot.probe = put(svg, "g");
@@ -261,20 +273,13 @@
     }
   }
 
-  // How far a path has come at a step: rows up to it, and the place between two rows.
+  // How far a path has come at a step: the last of its rows, and where it is, which may be between two rows.
   function walked(path, step) {
     const last = before(path.steps, step);
-    if (last < 0) return { last, head: null, rows: [] };
-    const rows = path.at.slice(0, last + 1);
-    let head = path.at[last];
-    if (last + 1 < path.at.length) {
-      const share = (step - path.steps[last]) / (path.steps[last + 1] - path.steps[last]);
-      head = head.map((value, k) => value + share * (path.at[last + 1][k] - value));
-    }
-    return { last, head, rows: share(head, rows) };
+    if (last < 0 || last + 1 === path.at.length) return { last, head: path.at[last] };
+    const share = (step - path.steps[last]) / (path.steps[last + 1] - path.steps[last]);
+    return { last, head: path.at[last].map((value, k) => value + share * (path.at[last + 1][k] - value)) };
   }
-
-  const share = (head, rows) => (head === rows.at(-1) ? rows : [...rows, head]);
 
   function drawPaths(step) {
     plot.paths.replaceChildren();
@@ -294,17 +299,13 @@
       put(group, "path", { d, class: "halo" + extra, style: `stroke-width:${look.width + 2 * ink.halo}px` });
       put(group, "path", { d, class: "core" + extra, style: `stroke:${shade};stroke-width:${look.width}px;stroke-dasharray:${look.dash}` });
     };
-    const all = (path.places ??= new Map());
-    if (all.get("width") !== plot.width) {
-      all.set("width", plot.width).set("points", path.at.map(plot.place));
-    }
-    const points = all.get("points");
-    const { last, head, rows } = walked(path, step);
+    const points = path.places;
+    const { last, head } = walked(path, step);
     const done = last === points.length - 1;
     if (!done) line(points, " ghost");
     if (last < 0) return;
     const here = plot.place(head);
-    line(rows.length > last + 1 ? [...points.slice(0, last + 1), here] : points.slice(0, last + 1), "");
+    line([...points.slice(0, last + 1), here], "");
     for (let i = 1; i <= last; i++) {
       if (Math.floor(path.steps[i] / scene.every) > Math.floor(path.steps[i - 1] / scene.every)) {
         mark(group, look.marker, points[i], ink.dot, `fill:${shade}`);
@@ -380,7 +381,7 @@
     let best = null;
     for (const path of scene.paths) {
       if (off.has(path.name)) continue;
-      path.places.get("points").forEach((pixel, row) => {
+      path.places.forEach((pixel, row) => {
         const distance = Math.hypot(pixel[0] - x, pixel[1] - y);
         if (distance < (best ? best.distance : NEAR)) best = { path, row, pixel, distance };
       });
@@ -397,14 +398,14 @@
       put(first, "span", {}, ` at step ${show(near.path.steps[near.row], 9)}`);
     }
     const loss = put(tip, "p");
-    put(loss, "b", {}, show(read(...point)));
+    put(loss, "b", {}, full(read(...point)));
     put(loss, "span", {}, " loss on the slice");
     if (near) {
       const value = valueOf(near.path.name, near.path.steps[near.row]);
-      if (value !== null) put(tip, "p", {}, `${show(value)} ${measured().label}`);
-      if (near.path.hidden) put(tip, "p", {}, `${show(near.path.hidden[near.row])} off the plane`);
+      if (value !== null) put(tip, "p", {}, `${full(value)} ${measured().label}`);
+      if (near.path.hidden) put(tip, "p", {}, `${full(near.path.hidden[near.row], 3)} off the plane`);
     }
-    put(tip, "p", {}, `at (${show(point[0])}, ${show(point[1])})`);
+    put(tip, "p", {}, `at (${full(point[0])}, ${full(point[1])})`);
   }
 
   // The curve whose values stand beside those of the slice, if there is any.
@@ -549,7 +550,7 @@
     table.replaceChildren();
     put(table, "caption", { class: "unseen" }, "optimizers, at the step of the slider");
     const head = put(put(table, "thead"), "tr");
-    put(head, "th", { scope: "col" }, "optimizer");
+    scene.heading = put(head, "th", { scope: "col" });
     const hidden = scene.paths.some((path) => path.hidden);
     const columns = ["on the slice", ...(measured() ? [measured().label] : []), ...(hidden ? ["off plane"] : [])];
     for (const column of columns) put(head, "th", { scope: "col" }, column);
@@ -583,14 +584,15 @@
   }
 
   function fillTable(step) {
+    scene.heading.textContent = `at step ${show(step, 9)}`;
     for (const { path, name, cells } of scene.rows) {
       const last = path ? before(path.steps, step) : -1;
       const words = [last < 0 ? "no path" : told(path.at[last])];
       if (measured()) {
         const value = valueOf(name, step);
-        words.push(value === null ? "–" : show(value));
+        words.push(value === null ? "–" : full(value));
       }
-      words.push(last < 0 || !path.hidden ? "–" : show(path.hidden[last], 3));
+      words.push(last < 0 || !path.hidden ? "–" : full(path.hidden[last], 3));
       cells.forEach((cell, k) => (cell.textContent = words[k]));
     }
   }
@@ -658,10 +660,14 @@
     let then = performance.now();
     const frame = (now) => {
       const passed = now - then;
-      if (!still.matches || passed > 500) {
+      if (!still.matches) {
         then = now;
-        time = Math.min(last, time + pace * passed);
-        if (still.matches) time = Math.min(last, Math.ceil(time));
+        // the first frame may have begun before the click, and a page in the background has few
+        time = Math.min(last, time + pace * Math.max(0, Math.min(passed, SLOWEST)));
+        update();
+      } else if (passed >= LEAP) {
+        then = now;
+        time = Math.min(last, Math.ceil(time + pace * LEAP));
         update();
       }
       if (time >= last) stop();

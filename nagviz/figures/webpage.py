@@ -128,7 +128,7 @@ def pages(
         "title": escape(about.title),
         "question": escape(about.question),
         "fingerprint": escape(about.fingerprint),
-        "mark": escape(f"run {about.fingerprint}" if about.fingerprint else "") + " nagviz",
+        "mark": escape("Made by nagviz" + (f" from run {about.fingerprint}." if about.fingerprint else ".")),
         "colors": colors.css(),
         "css": _file("webpage.css"),
         "js": _file("webpage.js"),
@@ -214,6 +214,9 @@ def _packed(numbers: Any) -> str:
 
 def _scene(title: str, scene: Scene, colors: _Colors) -> dict[str, Any]:
     panel = Panel(title, scene.cut, scene.paths, None, True)
+    for name in scene.lookaheads:
+        if name not in scene.paths:
+            raise ValueError(f"lookaheads has {name!r}, which is none of the paths: name a path, or leave it out")
     x, y, values = grid(scene.cut)
     wide, high = np.ptp(x), np.ptp(y)
     equal = max(wide, high) <= OBLONG * min(wide, high)
