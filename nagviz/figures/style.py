@@ -55,6 +55,7 @@ SCREEN = {
     "shadow": ("#1F292333", "#00000099"),
 }
 SCREEN_FAMILY = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif'
+FRAMED = "width:100%;height:900px;border:0"  # a page within another
 SCREEN_SCALE = 1.8  # pixels of a screen for a point of print
 
 FRAME_WIDTH = 0.6

@@ -292,20 +292,21 @@
   function drawPath(path, step) {
     const look = data.looks[path.name];
     const shade = color(look.color);
+    const stroke = `stroke:${shade};stroke-width:${look.width}px;stroke-dasharray:${look.dash}`;
     const group = put(plot.paths, "g", { "data-name": path.name });
     const ends = put(plot.ends, "g");
-    const line = (points, extra) => {
+    const line = (points) => {
       const d = polyline(points);
-      put(group, "path", { d, class: "halo" + extra, style: `stroke-width:${look.width + 2 * ink.halo}px` });
-      put(group, "path", { d, class: "core" + extra, style: `stroke:${shade};stroke-width:${look.width}px;stroke-dasharray:${look.dash}` });
+      put(group, "path", { d, class: "halo", style: `stroke-width:${look.width + 2 * ink.halo}px` });
+      put(group, "path", { d, class: "core", style: stroke });
     };
     const points = path.places;
     const { last, head } = walked(path, step);
     const done = last === points.length - 1;
-    if (!done) line(points, " ghost");
+    if (!done) put(group, "path", { d: polyline(points), class: "core ghost", style: stroke });
     if (last < 0) return;
     const here = plot.place(head);
-    line([...points.slice(0, last + 1), here], "");
+    line([...points.slice(0, last + 1), here]);
     for (let i = 1; i <= last; i++) {
       if (Math.floor(path.steps[i] / scene.every) > Math.floor(path.steps[i - 1] / scene.every)) {
         mark(group, look.marker, points[i], ink.dot, `fill:${shade}`);

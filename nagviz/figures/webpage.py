@@ -71,6 +71,10 @@ class Page(NamedTuple):
         else:
             Path(fname).write_bytes(self.html.encode())
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the page in a frame of its own."""
+        return f'<iframe srcdoc="{escape(self.html)}" title="landscape" style="{style.FRAMED}"></iframe>'
+
 
 def page(
     cut: Any,

@@ -533,7 +533,7 @@ def test_a_path_is_marked_where_it_starts_stands_and_ends(opened):
     opened.read("document.getElementById('step').focus()")
     opened.press(*LEFT)
     assert outlines["star"] not in opened.read(marks)
-    assert opened.read("document.querySelectorAll('#paths .ghost').length") == 4  # two, each over its halo
+    assert opened.read("document.querySelectorAll('#paths .ghost').length") == 2
 
 
 def held_marks(browser):
@@ -548,6 +548,13 @@ def test_the_look_ahead_reaches_from_the_path(opened):
     assert (left, top + height) == pytest.approx(tail, abs=4)
     assert (left + width, top) == pytest.approx(head, abs=4)
     assert {"look-ahead", "loss not finite", "restart", "start", "end"} <= set(opened.text("#key").split("\n"))
+
+
+def test_a_notebook_shows_the_page_in_a_frame(made, browser, tmp_path):
+    (tmp_path / "notebook.html").write_text(f"<body>{made._repr_html_()}", encoding="utf-8")
+    browser.open(tmp_path / "notebook.html")
+    script = "document.querySelector('iframe').contentDocument.getElementById('now').textContent"
+    assert browser.read(script) == "300 of 300"
 
 
 def test_nothing_is_fetched_and_nothing_fails(opened):
