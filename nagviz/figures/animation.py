@@ -129,13 +129,16 @@ class Animation(NamedTuple):
         for mover in self.movers.values():
             mover.show(moment)
 
-    def savefig(self, fname: Any, *, format: str | None = None, dpi: float = DPI) -> None:
+    def savefig(
+        self, fname: Any, *, format: str | None = None, dpi: float = DPI, metadata: Mapping[str, str] | None = None
+    ) -> None:
         """Write it: the same animation to the same bytes.
 
         Args:
             fname: a file's name, or for gif and png a file that is open to be written.
             format: gif, png (an animated one) or mp4; by default what the name ends in.
             dpi: pixels to the inch.
+            metadata: what the file says of itself, as `about` makes it.
 
         Raises:
             ValueError: another format.
@@ -144,7 +147,7 @@ class Animation(NamedTuple):
         kind = (format or Path(fname).suffix.lstrip(".")).lower()
         if kind not in WRITERS:
             raise ValueError(f"format must be one of {', '.join(WRITERS)}, got {kind!r}")
-        WRITERS[kind](self, fname, dpi)
+        WRITERS[kind](self, fname, dpi, metadata or {})
 
     def _artists(self) -> list[Artist]:
         return [self.counter, *(artist for mover in self.movers.values() for artist in mover.artists)]
@@ -344,19 +347,25 @@ def _images(made: Animation, dpi: float) -> Iterator[Image.Image]:
         before = pixels
 
 
-def _save_gif(made: Animation, file: Any, dpi: float) -> None:
+def _save_gif(made: Animation, file: Any, dpi: float, metadata: Mapping[str, str]) -> None:
     first, *rest = _images(made, dpi)
-    how = {"transparency": CLEAR, "disposal": 1, "optimize": False}
+    how: dict[str, Any] = {"transparency": CLEAR, "disposal": 1, "optimize": False}
+    if metadata:
+        how["comment"] = "\n".join(f"{key}: {text}" for key, text in metadata.items()).encode()
     first.save(file, "GIF", save_all=True, append_images=rest, duration=made.durations, loop=0, **how)
 
 
-def _save_png(made: Animation, file: Any, dpi: float) -> None:
+def _save_png(made: Animation, file: Any, dpi: float, metadata: Mapping[str, str]) -> None:
     first, *rest = _images(made, dpi)
-    how = {"transparency": bytes([255] * CLEAR + [0]), "blend": PngImagePlugin.Blend.OP_OVER, "dpi": (dpi, dpi)}
+    told = PngImagePlugin.PngInfo()
+    for key, text in metadata.items():
+        told.add_text(key, text)
+    clear = bytes([255] * CLEAR + [0])
+    how = {"transparency": clear, "blend": PngImagePlugin.Blend.OP_OVER, "dpi": (dpi, dpi), "pnginfo": told}
     first.save(file, "PNG", save_all=True, append_images=rest, duration=made.durations, loop=0, **how)
 
 
-def _save_mp4(made: Animation, file: Any, dpi: float) -> None:
+def _save_mp4(made: Animation, file: Any, dpi: float, metadata: Mapping[str, str]) -> None:
     """H.264 as browsers play it, which needs even sides; the last frame is repeated for as long as it is held."""
     program = _ffmpeg()
     frames = made.frames(dpi)
@@ -366,7 +375,8 @@ def _save_mp4(made: Animation, file: Any, dpi: float) -> None:
     exact = ["-fflags", "+bitexact", "-flags:v", "+bitexact", "-map_metadata", "-1"]  # no date, no version
     come = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{wide}x{high}", "-r", f"{1000 / each:g}", "-i", "-"]
     go = ["-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2:color=white", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-crf", "18"]
-    words = [program, "-y", "-loglevel", "error", *come, *go, *exact, "-movflags", "+faststart", str(file)]
+    told = [word for key, text in metadata.items() for word in ("-metadata", f"{key.lower()}={text}")]
+    words = [program, "-y", "-loglevel", "error", *come, *go, *exact, *told, "-movflags", "+faststart", str(file)]
     raw = [first.tobytes(), *(frame.tobytes() for frame in frames)]
     raw += [raw[-1]] * (made.durations[-1] // each - 1)
     done = subprocess.run(words, input=b"".join(raw), capture_output=True, check=False)
