@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import AxisType, NamedSharding, PartitionSpec, reshard
 
 OBSERVED_BYTES = 1 << 28  # of what is observed in a chunk; it is held twice, while a chunk is fetched
 
@@ -82,6 +84,7 @@ class Source(NamedTuple):
 
     samples: Any
     drawn: Callable[[int, int], np.ndarray] | None  # first and last step -> (steps, ..., size): which of the samples
+    parts: NamedSharding | None = None  # how devices share them
 
 
 def train(
@@ -96,6 +99,7 @@ def train(
     chunk: int | None = None,
     carried: tuple[int, Any] | None = None,
     stop: Callable[[], bool] = lambda: False,
+    mesh: jax.sharding.Mesh | None = None,
 ) -> Iterator[Chunk]:
     """Train, and yield what is observed, chunk by chunk.
 
@@ -111,24 +115,30 @@ def train(
             in one. What is computed does not depend on it.
         carried: `(done, carried)` of an earlier chunk, to go on from there.
         stop: asked before a chunk is begun; those that are on their way are still yielded.
+        mesh: devices that share each batch evenly along the mesh's first axis, every one with all samples and, unless
+            they came with a sharding of their own on that mesh, all parameters; the numbers agree to rounding. By
+            default one device. Its axes may be auto or explicit.
 
     Yields:
         Chunks that follow on one another; the start itself is not observed.
 
     Raises:
-        ValueError: snapshots that do not increase, or lie outside 1 to `steps`.
+        ValueError: snapshots that do not increase, or lie outside 1 to `steps`; batches that the devices cannot share
+            evenly.
 
     Example:
         >>> chunks = train(lambda w: w**2, jnp.array(1.0), optax.sgd(0.25), steps=8, snapshots=[1, 2, 8], chunk=4)
         >>> [(c.steps.tolist(), c.observed.tolist()) for c in chunks]
         [([1, 2], [0.5, 0.25]), ([8], [0.00390625])]
     """
-    step = _step(loss, optax.with_extra_args_support(optimizer), batches is not None)
+    step = _step(loss, optax.with_extra_args_support(optimizer), batches is not None, mesh)
     start = (0, begun(params, optimizer)) if carried is None else carried
     see = _seeing(observe)
     plan = _planned(steps, snapshots, chunk, jax.eval_shape(see, start[1]))
-    samples, drawn = (None, None) if batches is None else (batches.samples, batches.indices)
-    yield from _run(step, see, start, plan, Source(samples, drawn), stop)
+    source = Source(None, None) if batches is None else Source(batches.samples, batches.indices)
+    if mesh is not None:
+        start, source = (start[0], _spread(start[1], mesh)), _shared(source, batches, mesh)
+    yield from _run(step, see, start, plan, source, stop)
 
 
 def train_together(
@@ -210,6 +220,31 @@ def begun_together(
     return stacked, jax.vmap(one)(jnp.asarray(learning_rates, jnp.result_type(float)), stacked)
 
 
+def _spread(carry, mesh):
+    """On all devices alike, but for what has a sharding on them already: the state has that of the parameters."""
+    whole = NamedSharding(mesh, PartitionSpec())
+
+    def put(leaf):
+        placed = isinstance(leaf, jax.Array) and isinstance(leaf.sharding, NamedSharding) and leaf.sharding.mesh == mesh
+        return leaf if placed else jax.device_put(leaf, whole)
+
+    return jax.tree.map(put, carry)
+
+
+def _shared(source: Source, batches: Batches | None, mesh) -> Source:
+    """The samples on every device, and of each batch its part."""
+    if batches is None:
+        return source
+    axis = mesh.axis_names[0]
+    if batches.size % mesh.shape[axis]:
+        raise ValueError(
+            f"batches of {batches.size} cannot be shared evenly by the {mesh.shape[axis]} devices of the mesh's axis "
+            f"{axis!r}: take a batch size that is a multiple of {mesh.shape[axis]}, or fewer devices"
+        )
+    parts = NamedSharding(mesh, PartitionSpec(None, axis))
+    return Source(_spread(source.samples, mesh), source.drawn, parts)
+
+
 def _seeing(observe):
     return lambda carry: observe(carry[1], carry[0])
 
@@ -229,10 +264,14 @@ def _counted(plan: Plan) -> Plan:
     return plan._replace(pieces=max(len(plan.cuts(*ends)) - 1 for ends in plan.chunks(0)))
 
 
-def _step(loss, optimizer, on_batches: bool):
+def _step(loss, optimizer, on_batches: bool, mesh=None):
+    parts = None
+    if mesh is not None and mesh.axis_types[0] is AxisType.Explicit:  # to be told what an auto one finds out
+        parts = NamedSharding(mesh, PartitionSpec(mesh.axis_names[0]))
+
     def step(carry, samples, drawn):
         params, state = carry
-        batch = [jax.tree.map(lambda leaf: leaf[drawn], samples)] if on_batches else []
+        batch = [jax.tree.map(lambda leaf: leaf.at[drawn].get(out_sharding=parts), samples)] if on_batches else []
         value, gradient = jax.value_and_grad(loss)(params, *batch)
         updates, state = optimizer.update(gradient, state, params, value=value)
         return (optax.apply_updates(params, updates), state), value
@@ -257,7 +296,7 @@ def _run(step, see, start, plan: Plan, source: Source, stop) -> Iterator[Chunk]:
         for ends in plan.chunks(done):
             if stop():
                 break
-            given = source.samples, *_orders(plan, ends, source.drawn)
+            given = source.samples, *_orders(plan, ends, source)
             if compiled is None:
                 compiled = _chunk_function(step, see, plan).lower(carry, *given).compile()
             began = time.perf_counter()
@@ -291,14 +330,15 @@ def _handed(ahead: _Ahead, plan: Plan, before: float) -> tuple[Chunk, float]:
     return Chunk(steps, observed, losses[: last - first], last, ahead.carried, seconds), ended
 
 
-def _orders(plan: Plan, ends: tuple[int, int], drawn):
+def _orders(plan: Plan, ends: tuple[int, int], source: Source):
     """What a chunk is to do: the samples of each step, where it is cut, and into how many pieces."""
     cuts = plan.cuts(*ends) - ends[0]
     padded = np.pad(cuts, (0, plan.pieces + 1 - len(cuts))).astype(np.int32)
-    if drawn is None:
+    if source.drawn is None:
         return None, padded, np.int32(len(cuts) - 1)
-    rows = drawn(*ends)
+    rows = source.drawn(*ends)
     rows = np.pad(rows, ((0, plan.chunk - len(rows)), *((0, 0) for _ in rows.shape[1:])))
+    rows = rows if source.parts is None else jax.device_put(rows, source.parts)
     return rows, padded, np.int32(len(cuts) - 1)
 
 
@@ -312,7 +352,8 @@ def _chunk_function(step, see, plan: Plan):
 
         def piece(i, kept):
             carry, losses = jax.lax.fori_loop(cuts[i], cuts[i + 1], one, kept[:2])
-            return carry, losses, jax.tree.map(lambda room, seen: room.at[i].set(seen), kept[2], see(carry))
+            put = partial(jax.lax.dynamic_update_index_in_dim, index=i, axis=0)
+            return carry, losses, jax.tree.map(put, kept[2], see(carry))
 
         row = None if rows is None else rows[0]
         losses = _room(plan.chunk, jax.eval_shape(lambda: step(carry, samples, row)[1]))
@@ -324,4 +365,10 @@ def _chunk_function(step, see, plan: Plan):
 
 
 def _room(many: int, each):
-    return jax.tree.map(lambda one: jnp.zeros((many, *one.shape), one.dtype), each)
+    def empty(one):
+        zeros = jnp.zeros((many, *one.shape), one.dtype)
+        if one.sharding is None:
+            return zeros
+        return reshard(zeros, one.sharding.update(spec=PartitionSpec(None, *one.sharding.spec)))  # of explicit axes
+
+    return jax.tree.map(empty, each)

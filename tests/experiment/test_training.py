@@ -1,5 +1,9 @@
 """Chunks change when numbers are read, never which numbers there are."""
 
+import json
+import os
+import subprocess
+import sys
 from operator import itemgetter
 
 import jax
@@ -163,3 +167,61 @@ def test_trials_side_by_side_are_each_what_it_is_alone(make):
 def test_snapshots_increase_within_the_steps(snapshots):
     with pytest.raises(ValueError, match=r"snapshots must increase within 1 to steps = 10, got \["):
         next(train(loss, START, optax.sgd(0.1), steps=10, snapshots=snapshots, batches=BATCHES))
+
+
+# Devices that share a batch.
+
+
+def on_four_devices():
+    """Of each mesh: how far its points are from one device's, and whether all kept the layout they began with."""
+    rng, batches = np.random.default_rng(0), Batches(SAMPLES, size=8, seed=3)
+    params = {"a": jnp.asarray(rng.normal(size=(1, 8)), jnp.float32), "b": jnp.zeros(8), "c": jnp.ones(8)}
+
+    def of_net(p, batch):
+        return jnp.mean(((jnp.tanh(batch["x"] @ p["a"] + p["b"]) * p["c"]).sum(1) - batch["y"]) ** 2)
+
+    def trained(params, **options):
+        optimizer = nv.nag(0.05, restart=nv.gradient_restart())
+        return list(
+            train(of_net, params, optimizer, steps=20, snapshots=[1, 7, 20], batches=batches, chunk=10, **options)
+        )
+
+    alone = whole(trained(params))
+
+    def compared(kind, layout):
+        mesh = jax.make_mesh((2, 2), ("data", "model"), axis_types=(kind,) * 2)
+        layouts = {name: jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*layout[name])) for name in params}
+        placed = jax.device_put(params, layouts)
+        chunks = trained(placed, mesh=mesh)
+        seen = whole(chunks)
+        error = max(float(np.max(np.abs(x - y))) for x, y in zip(*map(jax.tree.leaves, (seen, alone)), strict=True))
+        moved = chunks[-1].carried[1][1].displacement
+        kept = [leaf.sharding.is_equivalent_to(placed[name].sharding, leaf.ndim) for name, leaf in moved.items()]
+        return error, all(kept)
+
+    apart = {"a": (None, "model"), "b": ("model",), "c": ("model",)}
+    alike = dict.fromkeys(params, ())
+    kinds = jax.sharding.AxisType
+    rows = {
+        f"{kind.name} {word}": compared(kind, layout)
+        for kind in (kinds.Auto, kinds.Explicit)
+        for word, layout in {"alike": alike, "apart": apart}.items()
+    }
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(kinds.Auto,))
+    try:
+        list(train(loss, START, optax.sgd(0.1), steps=4, snapshots=[4], batches=BATCHES, mesh=mesh))
+    except ValueError as error:
+        print(json.dumps(rows | {"refused": str(error)}))
+
+
+def test_devices_share_a_batch():
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    code = f"import runpy; runpy.run_path({__file__!r})['on_four_devices']()"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found.pop("refused").startswith("batches of 5 cannot be shared evenly by the 4 devices of the mesh's axis")
+    assert len(found) == 4
+    for row, (error, kept) in found.items():
+        assert error < 2e-6, row
+        assert kept, row
