@@ -15,7 +15,7 @@ from nagviz.experiment.config import load
 from nagviz.experiment.measures import measurer
 from nagviz.experiment.outcomes import read_shown
 from nagviz.experiment.planes import UNIT, Paths, View, stand
-from nagviz.experiment.problems import Problem, Standpoint, cut, digests, make_problems
+from nagviz.experiment.problems import Problem, Standpoint, cut, facts, make_problems
 from nagviz.experiment.report import Refusal
 
 
@@ -56,7 +56,7 @@ def cut_run(folder: Path, request: Request, *, overwrite: bool = False, trust: b
     _require_useful(request)
     config = load(report.require_run(folder))
     problems = make_problems(config, trust=trust)
-    report.require_same_data(folder / "environment.json", digests(problems))
+    report.require_same_inputs(folder / "environment.json", facts(config, problems))
     number = report.chosen([problem.name for problem in problems], request.problem, "problem", len(problems) - 1)
     problem, asked = problems[number], request.standpoint
     with problem.precision():

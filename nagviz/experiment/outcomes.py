@@ -85,7 +85,7 @@ def read_chosen(problem: Problem, folder: Path, number: int, rival: Rival) -> Ou
 def _at_ends(problem: Problem) -> Problem:
     """With no more measured than what decides."""
     deciding = {name: measure for name, measure in problem.measures.items() if name == problem.validated}
-    return problem._replace(measures=deciding, measure_every=problem.steps)
+    return problem._replace(measures=deciding, measure_every=problem.steps, lookahead=False)
 
 
 def read_path(problem: Problem, file: Path) -> tuple[landscape.Trajectory, dict]:
@@ -119,12 +119,23 @@ def _outcome(problem: Problem, rival: Rival, trial: Trial, seed: int, measured: 
         seed,
         trial.file,
         steps,
-        measured(jax.tree.map(lambda leaf: leaf[rows], path.params)),
+        _measures(problem, trial.file, path, rows, measured),
         facts["seconds"],
         facts["diverged"],
         facts["restarts"],
         np.unique(marks),
     )
+
+
+def _measures(problem: Problem, file: Path, path: landscape.Trajectory, rows: np.ndarray, measured: Callable):
+    """What is measured at some rows of a path, and the first of it at the look-ahead points where these are kept."""
+    seen = measured(jax.tree.map(lambda leaf: leaf[rows], path.params))
+    if not problem.lookahead:
+        return seen
+    ahead, _ = load(file, problem.start, point="lookahead")
+    first, *others = seen
+    at_y = measured(jax.tree.map(lambda leaf: leaf[rows], ahead.params))[first]
+    return {first: seen[first], f"{first} at look-ahead": at_y, **{name: seen[name] for name in others}}
 
 
 def choose(grid: dict[float, tuple[Outcome, ...]], validated: str | None) -> float:

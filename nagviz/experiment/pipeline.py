@@ -5,6 +5,7 @@ Where the other rooms meet. What the names in a config stand for is in `choices`
 
 from __future__ import annotations
 
+import shutil
 import sys
 from functools import partial
 from pathlib import Path
@@ -20,11 +21,12 @@ from nagviz.experiment.noise import law
 from nagviz.experiment.outcomes import Standing, read_path, read_standings
 from nagviz.experiment.pivot import Layout, make_layout, pivot_rows
 from nagviz.experiment.planes import View, stand
-from nagviz.experiment.problems import Problem, cut, digests, make_problems
+from nagviz.experiment.problems import Problem, cut, facts, make_problems
 from nagviz.experiment.sharpness import sharpness_rows
 from nagviz.experiment.sinks import require_sinks, send
 from nagviz.experiment.tables.runs import Config
 from nagviz.experiment.trials import is_done, run_trials, side_by_side
+from nagviz.landscape.recorder import bytes_in_words
 
 
 def run(config: Config, folder: Path, *, resume: bool = False, overwrite: bool = False, trust: bool = False) -> None:
@@ -44,8 +46,34 @@ def run(config: Config, folder: Path, *, resume: bool = False, overwrite: bool =
     require_sinks(config)
     problems, methods = make_problems(config, trust=trust), make_methods(config)
     layout = make_layout(config, problems)
-    facts = {"seeds": problems[-1].seeds, "data": digests(problems)}
-    report.start_folder(folder, dump(config), facts, resume=resume, overwrite=overwrite)
+    _warn_of_size(problems, folder)
+    with report.alone(folder):
+        report.start_folder(folder, dump(config), facts(config, problems), resume=resume, overwrite=overwrite)
+        _carry_out(config, folder, problems, methods, layout)
+
+
+_LARGE = 4 * 10**9  # bytes, from which on a run tells beforehand what it will write
+
+
+def _warn_of_size(problems: list[Problem], folder: Path) -> None:
+    size = sum(
+        landscape.expected_bytes(problem.start, len(problem.snapshots) + 1, points=1 + problem.lookahead)
+        * len(problem.seeds)
+        * sum(len(rival.learning_rates) for rival in problem.rivals)
+        for problem in problems
+    )
+    if size > _LARGE:
+        there = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+        free = bytes_in_words(shutil.disk_usage(there).free)
+        print(
+            f"warning: the paths of this run may take {bytes_in_words(size)}, and {free} are free; fewer snapshots "
+            "(every, snapshots), seeds, learning rates or optimizers take less",
+            file=sys.stderr,
+        )
+
+
+def _carry_out(config: Config, folder: Path, problems, methods, layout: Layout | None) -> None:
+    """All that a run does in its folder."""
     work = sum(
         problem.steps * len(problem.seeds) * len(rival.learning_rates)
         for problem in problems

@@ -18,7 +18,7 @@ from nagviz.experiment.data import Dataset, breast_cancer, digest
 from nagviz.experiment.functions import Landscape
 from nagviz.experiment.measures import AT_ONCE, Measure, mean_over, measurer, of_point, predictor
 from nagviz.experiment.models import QUANTITIES, SCORES
-from nagviz.experiment.own import require_trust
+from nagviz.experiment.own import require_trust, source_digest
 from nagviz.experiment.report import Refusal
 from nagviz.experiment.rivals import Rival, make_rival
 from nagviz.experiment.tables.functions import Logistic, PlanarFunction
@@ -55,6 +55,7 @@ class Problem(NamedTuple):
     validated: str | None = None  # the measure that chooses of a grid of learning rates, after the steps to a tolerance
     checkpoint_every: int = 1000  # steps, at least
     measure_every: int = 1  # snapshots between two that are measured
+    lookahead: bool = False  # whether paths keep the look-ahead point too, at which the first measure is taken as well
     margin: float = 0.2  # around the paths on a slice, as a share of their extent
     standpoint: Standpoint = Standpoint()
     space: tuple[landscape.Plane, list[tuple[float, float]]] | None = None  # the whole of it, and what to show of it
@@ -73,7 +74,7 @@ class Problem(NamedTuple):
         def watch(points):
             return measured(points)["watched"]
 
-        end = (self.snapshots, self.tolerance, self.checkpoint_every)
+        end = (self.snapshots, self.tolerance, self.checkpoint_every, self.lookahead)
         return [Course(self.loss, r.optimizer, r.deployed, r.restarts, watch, *end) for r in self.rivals]
 
     def trials(self, folder: Path, number: int, rival: Rival) -> list[Trial]:
@@ -128,9 +129,11 @@ def make_problems(config: Config, *, trust: bool = False) -> list[Problem]:
     return [*(make(config, f) for make, f in zip(functions, config.functions, strict=True)), *on_data]
 
 
-def digests(problems: Sequence[Problem]) -> dict[str, str]:
-    """Of the arrays of those problems that have data, by name."""
-    return {problem.name: problem.digest for problem in problems if problem.digest}
+def facts(config: Config, problems: Sequence[Problem]) -> dict[str, Any]:
+    """What the results of a run depend on beside its config: seeds, and digests of data and of code of one's own."""
+    data = {problem.name: problem.digest for problem in problems if problem.digest}
+    code = {key: source_digest(name) for key, name in own_code(config).items() if name}
+    return {"seeds": problems[-1].seeds, "data": data, **({"code": code} if code else {})}
 
 
 _WATCHED = 256  # samples that tell at every snapshot whether the loss is finite, where it need not tell of a target
@@ -151,6 +154,8 @@ def _rivals(config: Config, steps: int, learning_rates: dict[str, float], surfac
 
 
 def _snapshots(config: Config, steps: int) -> np.ndarray:
+    if config.snapshots is not None:
+        return landscape.snapshot_steps(steps, count=config.snapshots)[1:]
     return np.arange(config.every, steps + 1, config.every)
 
 
@@ -207,6 +212,7 @@ def _of_dataset(config: DataRun, dataset: Dataset) -> Problem:
         tolerance=target,
         checkpoint_every=config.checkpoint_every,
         measure_every=config.measure_every,
+        lookahead=config.lookahead,
         margin=config.slice.margin,
         standpoint=Standpoint(**config.plane.model_dump()),
         digest=digest(dataset),
@@ -243,6 +249,7 @@ def _planar(config: FunctionRun, entry: PlanarFunction) -> Problem:
         seeds=(config.seed,),
         checkpoint_every=config.checkpoint_every,
         measure_every=config.measure_every,
+        lookahead=config.lookahead,
         quantity="f(x, y)",
         sliced=of_point(surface.function),
         space=(landscape.Plane(jnp.zeros(2), (axes[0], axes[1]), ("x", "y")), [entry.x, entry.y]),
@@ -271,6 +278,7 @@ def _convex(config: FunctionRun, entry: Logistic) -> Problem:
         seeds=(config.seed,),
         checkpoint_every=config.checkpoint_every,
         measure_every=config.measure_every,
+        lookahead=config.lookahead,
         quantity=f"logistic loss, {len(breast_cancer().targets)} samples",
         sliced=of_point(surface.function),
         margin=entry.margin,

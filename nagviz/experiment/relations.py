@@ -187,6 +187,9 @@ def _divisions(document: dict[str, Any]) -> Iterator[tuple[Key, str]]:
     def counts(value: Any) -> bool:
         return type(value) is int and 1 <= value <= 10**9
 
+    if "snapshots" in document:
+        yield from _spaced(document)
+        return
     every, steps = document.get("every", 1), document.get("steps")
     if counts(every) and counts(steps) and steps % every:
         yield ("every",), f"must divide steps = {steps}, got {every}"
@@ -198,6 +201,14 @@ def _divisions(document: dict[str, Any]) -> Iterator[tuple[Key, str]]:
         own = table.get("steps")
         if counts(every) and counts(own) and own % every:
             yield ("functions", i, "steps"), f"must be a multiple of every = {every}, got {own}"
+
+
+def _spaced(document: dict[str, Any]) -> Iterator[tuple[Key, str]]:
+    """What does not go with snapshots that are spaced in the logarithm of the step."""
+    if document.get("every", 1) != 1:  # as a config with all defaults has it
+        yield ("snapshots",), "stands in the place of every; leave one of them out"
+    if isinstance(document.get("sharpness"), dict):
+        yield ("snapshots",), "leaves sharpness no evenly spaced points; give every instead"
 
 
 def _repetitions(array: str, names: Sequence[str | None]) -> Iterator[tuple[Key, str]]:

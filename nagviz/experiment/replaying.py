@@ -19,7 +19,7 @@ from nagviz.experiment import report
 from nagviz.experiment.anatomy import GRID, dissect
 from nagviz.experiment.config import load
 from nagviz.experiment.outcomes import read_chosen
-from nagviz.experiment.problems import EFFORT, Problem, digests, make_problems
+from nagviz.experiment.problems import EFFORT, Problem, facts, make_problems
 from nagviz.experiment.report import Refusal
 from nagviz.experiment.rivals import Rival
 from nagviz.experiment.trials import Replayed, Trial, is_done, replay, side_by_side
@@ -71,7 +71,7 @@ def anatomy_at(folder: Path, asked: Moment = Moment(), *, trust: bool = False) -
     """
     config = load(report.require_run(folder))
     problems = make_problems(config, trust=trust)
-    report.require_same_data(folder / "environment.json", digests(problems))
+    report.require_same_inputs(folder / "environment.json", facts(config, problems))
     number = report.chosen([problem.name for problem in problems], asked.problem, "problem", len(problems) - 1)
     problem = problems[number]
     with problem.precision():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import io
 import json
 import math
+import os
 import shutil
 import sys
 import time
@@ -17,6 +19,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import machine, python_version, system
 from typing import Any, NamedTuple
+
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None
 
 Row = Mapping[str, str | int | float | None]
 # Keys of a row of metrics that are about the row; all others are measures.
@@ -80,8 +87,10 @@ def start_folder(folder: Path, config: str, facts: Mapping[str, Any], *, resume:
     Args:
         folder: where.
         config: the resolved config, as TOML.
-        facts: what else the results depend on, for `environment.json`; "data" are the digests of the arrays.
-        resume: go on in a folder that holds the same config.
+        facts: what else the results depend on, for `environment.json`; "data" are the digests of the arrays, "code"
+            those of the files of the user's own.
+        resume: go on in a folder that holds the same config; one that holds nothing is begun, which is told. What a run
+            was begun with stays on record, and what is other now is added.
         overwrite: delete what an earlier run wrote there.
 
     Raises:
@@ -89,24 +98,65 @@ def start_folder(folder: Path, config: str, facts: Mapping[str, Any], *, resume:
             another config, or it cannot be written.
     """
     try:
-        written = folder / "config.toml"
-        if folder.exists() and not (folder.is_dir() and _is_free(folder, config)):
+        written, facts_file = folder / "config.toml", folder / "environment.json"
+        there = folder.exists() and not (folder.is_dir() and _is_free(folder, config))
+        if there:
             _require_run(folder, written, resume or overwrite)
-            if resume:
-                _require_same(written, config)
-                _note_versions(folder / "environment.json")
-                require_same_data(folder / "environment.json", facts.get("data", {}))
+        if there and resume:
+            _require_same(written, config)
+            require_same_inputs(facts_file, facts)
+            _note_versions(facts_file)
+        elif resume:
+            print(f"note: {folder} holds no run yet; it is begun", file=sys.stderr)
         if overwrite:
             for pattern in OUTPUTS.keys() - _REPLACED:
                 for path in folder.glob(pattern):
                     shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         folder.mkdir(parents=True, exist_ok=True)
-        write(written, config)
-        write(folder / "environment.json", json.dumps({**environment(), **facts}, indent=2) + "\n")
+        if not (there and resume):
+            write(written, config)
+            write(facts_file, json.dumps({**environment(), **facts}, indent=2) + "\n")
         for part in ("paths", "slices"):
             (folder / part).mkdir(exist_ok=True)
     except OSError as error:
         raise Refusal(f"{error.filename or folder}: {error.strerror or error}; name another folder by --out") from error
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """A run's folder, made if it is not there, for this process alone as long as it lives; a kill leaves no lock.
+
+    Where a file system has no locks, or Windows none of folders, there is none: two processes are then not kept apart.
+
+    Raises:
+        Refusal: another process works in it, or it cannot be made.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise Refusal(f"{folder} is no folder; name another one by --out")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = os.open(folder, os.O_RDONLY) if fcntl else None
+    except OSError as error:
+        raise Refusal(f"{error.filename or folder}: {error.strerror}; name another folder by --out") from error
+    try:
+        if held is not None:
+            _lock(held, folder)
+        yield
+    finally:
+        if held is not None:
+            os.close(held)
+
+
+def _lock(held: int, folder: Path) -> None:
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Refusal(
+            f"{folder} is being worked in by another process; wait until it has ended, or name another folder by --out"
+        ) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL):
+            raise
 
 
 def require_run(folder: Path) -> Path:
@@ -186,10 +236,13 @@ def _kept(file: Path, parse: Callable[[str], Any]) -> Any:
 
 
 def _note_versions(written: Path) -> None:
-    before = _kept(written, json.loads)
-    changed = [
-        f"{what} {before[what]}, now {now}" for what, now in environment().items() if before.get(what, now) != now
-    ]
+    """Tell what is other than when the run was begun, and put it on record where it was not last time."""
+    before, present = _kept(written, json.loads), environment()
+    other = {what: now for what, now in present.items() if before.get(what, now) != now}
+    resumed = before.get("resumed", [])
+    if other != (resumed[-1] if resumed else {}):
+        write(written, json.dumps({**before, "resumed": [*resumed, other]}, indent=2) + "\n")
+    changed = [f"{what} {before[what]}, now {now}" for what, now in other.items()]
     if changed:
         print(
             f"note: this run was begun with {'; '.join(changed)}: its numbers may not be those of one run",
@@ -214,23 +267,25 @@ def chosen(names: Sequence[str], asked: str | None, option: str, default: int) -
     return names.index(asked)
 
 
-def require_same_data(written: Path, data: Mapping[str, str]) -> None:
-    """Refuse data whose digests are not those of a run.
+def require_same_inputs(written: Path, facts: Mapping[str, Any]) -> None:
+    """Refuse data, and code of the user's own, whose digests are not those of a run.
 
     Args:
         written: the run's `environment.json`.
-        data: the digest of each problem that has data.
+        facts: as `start_folder` takes them.
 
     Raises:
         Refusal: they differ, or the file is damaged.
     """
-    before = _kept(written, json.loads).get("data", {})
-    for name, digest in data.items():
-        if before.get(name, digest) != digest:
-            raise Refusal(
-                f"{written.parent} holds a run on other {name} data (SHA-256 {before[name]:.12}..., now "
-                f"{digest:.12}...), not on these; give them back, or --overwrite, or --out DIR"
-            )
+    before = _kept(written, json.loads)
+    for kind, said in {"data": "on other {} data", "code": "of another {}"}.items():
+        there = before.get(kind, {})
+        for name, digest in facts.get(kind, {}).items():
+            if there.get(name, digest) != digest:
+                raise Refusal(
+                    f"{written.parent} holds a run {said.format(name)} (SHA-256 {there[name]:.12}..., now "
+                    f"{digest:.12}...); give back what it was, or --overwrite, or --out DIR"
+                )
 
 
 def environment() -> dict[str, str | list[str]]:

@@ -45,6 +45,7 @@ class Course(NamedTuple):
     snapshots: np.ndarray  # (n,) int, increasing, from 1: steps at which a row is kept; the last one ends the trial
     tolerance: float | None = None  # of `watch`, at which a path is complete
     checkpoint_every: int = 1000  # steps, at least; a chunk is no longer
+    lookahead: bool = False  # whether a row keeps the parameters where the gradient is taken, beside the point
 
 
 class Trial(NamedTuple):
@@ -216,9 +217,8 @@ def _run(course: Course, trials: Sequence[Trial], advance, interrupted: Callable
 
 def _row(course: Course, state, params):
     """What is kept at a snapshot."""
-    return course.deployed(state, params), {
-        "restarts": course.restarts(state),
-    }
+    ahead = {"lookahead": params} if course.lookahead else {}
+    return course.deployed(state, params), {"restarts": course.restarts(state), **ahead}
 
 
 def _open(course: Course, trials: Sequence[Trial]) -> dict[int, Recorder]:

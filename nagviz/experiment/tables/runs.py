@@ -98,6 +98,10 @@ class Run(Record):
     seeds: Annotated[int, Field(ge=1, le=1000)] = 1  # trials of each optimizer: seed, seed + 1, ...
     steps: Count  # of each optimizer
     every: Count = 1  # steps between two snapshots of a path; divides the steps
+    # In place of every: so many snapshots, the start among them, as evenly spaced in the logarithm of the step as
+    # whole numbers can be.
+    snapshots: Annotated[int, Field(ge=2)] | None = None
+    lookahead: bool = False  # whether a path keeps the look-ahead point y beside the point that is deployed
     checkpoint_every: Count = 1000  # steps between two states that --resume goes on from, at least
     measure_every: Count = 1  # snapshots between two that are measured; the first and the last are in any case
     slice: Grid = Grid()
