@@ -55,6 +55,7 @@ class Mover(NamedTuple):
     steps: np.ndarray  # (T,)
     lookahead: np.ndarray | None  # (T, 2), as far as it is drawn; NaN where it is not known
     lines: tuple[Line2D, ...]  # that grow: halo and core
+    start: Line2D  # stands still, but above its line
     head: Line2D  # where it is
     end: Line2D  # shown once it is there: a star, or a cross where it stops being finite
     reach: tuple[Line2D, Line2D]  # to its look-ahead point, and that point
@@ -64,7 +65,14 @@ class Mover(NamedTuple):
     @property
     def artists(self) -> list[Line2D]:
         """All that move."""
-        return [*self.lines, self.head, self.end, *self.reach, *([self.hidden] if self.hidden is not None else [])]
+        return [
+            *self.lines,
+            self.start,
+            self.head,
+            self.end,
+            *self.reach,
+            *([self.hidden] if self.hidden is not None else []),
+        ]
 
     def show(self, moment: float) -> None:
         """Move to a step."""
@@ -75,7 +83,7 @@ class Mover(NamedTuple):
         self.head.set(data=at[:, None], visible=not done)
         self.end.set(data=at[:, None], visible=done)
         ahead = at if self.lookahead is None else self.lookahead[count - 1]
-        seen = bool(np.isfinite(ahead).all() and (ahead != at).any())
+        seen = bool(not done and np.isfinite(ahead).all() and (ahead != at).any())
         self.reach[0].set(data=np.stack([at, ahead], axis=1), visible=seen)
         self.reach[1].set(data=ahead[:, None], visible=seen)
         if self.hidden is not None:
@@ -256,16 +264,16 @@ def _mover(ax: Axes, path: Any, ahead: Any, look: Look, hidden: Line2D | None) -
     length = len(xy) if finite.all() else int(np.argmin(finite))
     above = style.ENDS + look.order
     mark = style.star(look) if length == len(xy) else style.cross(look)
-    ax.plot(*xy[0], ls="", zorder=above, **style.start(look))
 
-    def drawn(**how):
-        return ax.plot([], [], **how)[0]
+    def drawn(at=((), ()), **how):
+        return ax.plot(*at, **how)[0]
 
     return Mover(
         xy[:length],
         step[:length],
         None if ahead is None else ahead[:length],
         (drawn(**style.halo(look)), drawn(**style.core(look))),
+        drawn(xy[0], ls="", zorder=above, **style.start(look)),
         drawn(ls="", zorder=above + 0.004, **style.spot(look)),
         drawn(ls="", zorder=above + 0.001, **mark),
         (drawn(**style.reach(look)), drawn(ls="", zorder=above + 0.003, **style.ahead(look))),

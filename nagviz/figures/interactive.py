@@ -12,11 +12,11 @@ import numpy as np
 from nagviz.figures import style
 from nagviz.figures.levels import round_ticks, tick_text
 from nagviz.figures.path import points, steps
-from nagviz.figures.relief import HIGH, LIFT, Camera, best_camera, sculpted
+from nagviz.figures.relief import HIGH, LIFT, Camera, best_camera, dense, sculpted
 from nagviz.figures.style import Look
 
-NEAR = 2.1  # of the camera, in units of the box
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+NEAR = 1.75  # of the camera, in units of the box
+DASHES = ("dash", "dot", "dashdot", "longdash")
 
 
 def surface_html(
@@ -54,11 +54,15 @@ def surface_html(
     lifted = {name: body.lifted(points(path)) for name, path in paths.items()}
     camera = camera or best_camera(body, list(lifted.values()))
     figure = graphs.Figure([_relief(graphs, body, values, cut.quantity)])
-    raised = LIFT * body.size[2] / body.box[2]
+    raised = np.array([0.0, 0.0, LIFT * body.size[2] / body.box[2]])
     for i, (name, path) in enumerate(paths.items()):
-        figure.add_trace(_line(graphs, name, lifted[name] + [0, 0, raised], steps(path), table[name], i))
+        way = body.lifted(dense(points(path))) + raised
+        at = lifted[name] + raised
+        figure.add_traces(
+            [_line(graphs, name, way, table[name], i), _marks(graphs, name, at, steps(path), table[name])]
+        )
     figure.update_layout(title_text=title, **_layout(body, cut, camera))
-    figure.write_html(file, include_plotlyjs=True, div_id="surface")
+    figure.write_html(file, include_plotlyjs=True, div_id="surface", default_height="97vh")
 
 
 def _plotly() -> Any:
@@ -92,7 +96,7 @@ def _relief(graphs: Any, body: Any, values: np.ndarray, quantity: str) -> Any:
         contours={"z": {"show": True, "color": style.CONTOUR, "width": 1, **_steps(body)}},
         customdata=values,
         hovertemplate=f"{_plain(quantity)} %{{customdata:.5g}}<br>(%{{x:.4g}}, %{{y:.4g}})<extra></extra>",
-        lighting={"ambient": 0.75, "diffuse": 0.5, "specular": 0.05},
+        lighting={"ambient": 0.9, "diffuse": 0.35, "specular": 0.02},
         name="surface",
     )
 
@@ -102,18 +106,29 @@ def _steps(body: Any) -> dict[str, float]:
     return {"start": low, "end": high, "size": (high - low) / 14 or 1.0}
 
 
-def _line(graphs: Any, name: str, at: np.ndarray, step: np.ndarray, look: Look, index: int) -> Any:
-    ends = np.zeros(len(at))
-    ends[-1] = 7
-    ends[0] = 5
+def _line(graphs: Any, name: str, way: np.ndarray, look: Look, index: int) -> Any:
+    dash = "solid" if look.dash[1] is None else DASHES[index % len(DASHES)]
     return graphs.Scatter3d(
-        x=at[:, 0],
-        y=at[:, 1],
-        z=at[:, 2],
-        mode="lines+markers",
+        **dict(zip("xyz", way.T, strict=True)),
+        mode="lines",
         name=_plain(name),
-        line={"color": look.color, "width": 6, "dash": "solid" if look.dash[1] is None else DASHES[1 + index % 4]},
-        marker={"size": ends, "color": look.color, "line": {"width": 0}},
+        legendgroup=name,
+        line={"color": look.color, "width": 6, "dash": dash},
+        hoverinfo="skip",
+    )
+
+
+def _marks(graphs: Any, name: str, at: np.ndarray, step: np.ndarray, look: Look) -> Any:
+    """The iterates, which tell their step; the first and the last one are seen."""
+    sizes = np.full(len(at), 2.0)
+    sizes[[0, -1]] = 5.0, 7.0
+    return graphs.Scatter3d(
+        **dict(zip("xyz", at.T, strict=True)),
+        mode="markers",
+        name=_plain(name),
+        legendgroup=name,
+        showlegend=False,
+        marker={"size": sizes, "color": look.color, "line": {"width": 0}},
         customdata=step,
         hovertemplate="step %{customdata:,}<br>(%{x:.4g}, %{y:.4g})",
     )
@@ -129,7 +144,7 @@ def _layout(body: Any, cut: Any, camera: Camera) -> dict[str, Any]:
         "scene": {
             "xaxis": {"title": {"text": _plain(cut.labels[0])}, **plain},
             "yaxis": {"title": {"text": _plain(cut.labels[1])}, **plain},
-            "zaxis": {"title": {"text": _plain(cut.quantity)}, **heights, **plain},
+            "zaxis": {"title": {"text": ""}, **heights, **plain},
             "aspectmode": "manual",
             "aspectratio": dict(zip("xyz", body.box.tolist(), strict=True)),
             "camera": {"eye": dict(zip("xyz", eye.tolist(), strict=True)), "center": {"x": 0, "y": 0, "z": -HIGH / 5}},

@@ -173,7 +173,7 @@ def draw_surface(
         camera: by default the one that sees most of the paths.
     """
     body = sculpted(cut, levels)
-    draped = {name: body.lifted(_dense(points(path))) for name, path in paths.items()}
+    draped = {name: body.lifted(dense(points(path))) for name, path in paths.items()}
     camera = camera or best_camera(body, list(draped.values()))
     ax.computed_zorder = False
     ax.set_proj_type("ortho")
@@ -185,8 +185,8 @@ def draw_surface(
     return DrawnSurface(faces, seen, hidden, camera)
 
 
-def _dense(xy: np.ndarray) -> np.ndarray:
-    """The path with so many points that it lies on the relief between its own."""
+def dense(xy: np.ndarray) -> np.ndarray:
+    """The path, (T, 2), as far as it is finite, with so many points that it lies on the relief between its own."""
     finite = np.isfinite(xy).all(axis=1)
     xy = xy[: len(xy) if finite.all() else int(np.argmin(finite))]
     arc = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(xy, axis=0), axis=1))])
