@@ -112,7 +112,7 @@ def _line(graphs: Any, name: str, way: np.ndarray, look: Look, index: int) -> An
         **dict(zip("xyz", way.T, strict=True)),
         mode="lines",
         name=_plain(name),
-        legendgroup=name,
+        legendgroup=_plain(name),
         line={"color": look.color, "width": 6, "dash": dash},
         hoverinfo="skip",
     )
@@ -126,7 +126,7 @@ def _marks(graphs: Any, name: str, at: np.ndarray, step: np.ndarray, look: Look)
         **dict(zip("xyz", at.T, strict=True)),
         mode="markers",
         name=_plain(name),
-        legendgroup=name,
+        legendgroup=_plain(name),
         showlegend=False,
         marker={"size": sizes, "color": look.color, "line": {"width": 0}},
         customdata=step,

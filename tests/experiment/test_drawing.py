@@ -2,13 +2,14 @@
 
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
 
 from nagviz.cli import main
 from nagviz.experiment import drawing, report
-from nagviz.landscape import Projection, Slice, load_slice
+from nagviz.landscape import Projection, Slice, load_slice, save_vts
 
 CONFIG = """\
 # Who falls off?
@@ -155,10 +156,11 @@ def test_optimizers_and_runs_are_compared_when_asked(folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["map"], "offers no figure 'map'; it has landscape, page, curves, family"),
+        (["map"], "offers no figure 'map'; it has landscape, page, curves, family, step, field, surface"),
         (["curves", "--with", "odd"], "--with does nothing to curves: it is of compare; leave it out, or name that"),
         (["compare", "--with", "nowhere"], "nowhere holds no run"),
         (["landscape", "--format", "gif"], "--format gif: landscape has png, pdf, svg"),
+        (["--format", "bmp"], "invalid choice: 'bmp'"),
         (["--width", "0"], "must be a positive number, got 0"),
         (["--width", "1e6"], "--width: must be from 2 to 40 inches, got 1e+06"),
         (["--width", "0.01"], "--width: must be from 2 to 40 inches, got 0.01"),
@@ -228,3 +230,51 @@ def test_a_damaged_folder_is_told_as_far_as_it_goes(folder, capsys):
     assert "config.toml:1: is not TOML" in out
     assert "environment.json is damaged" in out
     assert "results.md is damaged" in out
+
+
+ON_DEMAND = ("step", "field", "surface", "animation")
+
+
+def test_what_is_drawn_on_demand_only_is_told_and_drawn_by_name(folder, tmp_path, capsys):
+    assert not any(folder.glob("animation.*"))
+    assert main(["show", str(folder)]) == 0
+    assert f"on demand: nagviz figure {folder} {' | '.join(ON_DEMAND)}\n" in capsys.readouterr().out
+    words = ["surface", "field", "--problem", "rosenbrock", "--out", str(tmp_path), "--format", "png"]
+    assert main(["figure", str(folder), *words]) == 0
+    assert capsys.readouterr().out.split() == [str(tmp_path / "surface.png"), str(tmp_path / "field.png")]
+    assert main(["figure", str(folder), "animation", "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "animation.gif").read_bytes().startswith(b"GIF89a")
+    assert main(["show", str(folder)]) == 0
+    assert "state: finished" in capsys.readouterr().out
+
+
+def test_a_surface_is_written_for_paraview(folder):
+    assert main(["figure", str(folder), "surface", "--format", "vts"]) == 0
+    cut = load_slice(folder / "slices" / "1.zarr")
+    save_vts(folder / "again.vts", cut)
+    assert (folder / "surface.vts").read_bytes() == (folder / "again.vts").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["landscape", "--at", "3"], "--at does nothing to landscape: it is of step; leave it out, or name that"),
+        (["--at", "3"], "--at does nothing to landscape, curves, family: it is of step"),
+        (["family", "--problem", "quadratic"], "it is of step, field, surface, animation"),
+        (["animation", "--format", "pdf"], "--format pdf: animation has gif, png, mp4"),
+        (["surface", "--format", "gif"], "--format gif: surface has png, pdf, svg, html, vts"),
+        (["field", "--problem", "bowl"], "--problem: 'bowl' is none of this run's; it has rosenbrock, quadratic"),
+        (["step", "--at", "0"], "must be a whole number of at least 1, got 0"),
+    ],
+)
+def test_an_option_or_format_that_a_figure_has_no_use_for_is_refused(folder, words, said, capsys):
+    assert main(["figure", str(folder), *words]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_html_without_plotly_is_refused_with_what_to_install(folder, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "plotly", None)
+    monkeypatch.setitem(sys.modules, "plotly.graph_objects", None)
+    assert main(["figure", str(folder), "surface", "--format", "html"]) == 2
+    assert capsys.readouterr().err == "a surface as HTML is drawn by plotly: pip install 'nagviz[plotly]'\n"
+    assert not (folder / "surface.html").exists()
