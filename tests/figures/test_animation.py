@@ -112,10 +112,13 @@ def test_a_frame_is_what_the_figure_itself_draws_there(moving):
 def test_files_hold_the_frames_their_times_and_go_round(moving, kind):
     image = opened(moving, kind)
     assert (image.n_frames, image.info["loop"]) == (6, 0)
-    drawn = list(moving.frames(SMALL))
+    pixels = list(moving.pixels(SMALL))
+    palette = _palette(np.stack([pixels[0], pixels[-1]]))
     times = []
-    for made, frame in zip(drawn, ImageSequence.Iterator(image), strict=True):
-        off = np.abs(np.asarray(frame.convert("RGB")).astype(int) - made)
+    for made, frame in zip(pixels, ImageSequence.Iterator(image), strict=True):
+        seen = np.asarray(frame.convert("RGB")).astype(int)
+        np.testing.assert_array_equal(seen, palette.colors[palette.indexed(made)])
+        off = np.abs(seen - _unpacked(made))
         assert off.mean() < 0.5
         assert (off.max(axis=-1) > 32).mean() < 1e-3  # in one palette of 255
         times.append(frame.info["duration"])
