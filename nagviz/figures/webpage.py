@@ -64,8 +64,9 @@ class Page(NamedTuple):
 
     html: str
 
-    def savefig(self, fname: Any) -> None:
+    def savefig(self, fname: Any, *, metadata: Any = None) -> None:
         """Write it into a file, given by its name or open for bytes."""
+        del metadata  # of other figures; a page says in itself what it is about
         if hasattr(fname, "write"):
             fname.write(self.html.encode())
         else:

@@ -16,6 +16,7 @@ SMALL = ["steps=20", "every=2", "slice.grid=5", "training.batch_size=32", "model
 FILES = {
     "config.toml",
     "curves.png",
+    "page.html",
     "environment.json",
     "landscape.pdf",
     "landscape.png",

@@ -7,7 +7,19 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from nagviz.figures import COLUMN, LANDSCAPE, Figure, context, looks
-from nagviz.figures.style import BAR, HALO, SMALL, TEXT, TITLE, lab_to_srgb, printable, resolve
+from nagviz.figures.style import (
+    BAR,
+    HALO,
+    NIGHTSCAPE,
+    SMALL,
+    TEXT,
+    TITLE,
+    lab_to_srgb,
+    night,
+    printable,
+    resolve,
+    srgb_to_lab,
+)
 
 TEN = ["SGD", "heavy ball", "NAG", "Adam", "Adagrad", "RMSProp", "Lion", "Muon", "QHM", "NAG restart"]
 # Machado, Oliveira and Fernandes (2009), severity 1.0, on linear RGB
@@ -179,3 +191,17 @@ def test_characters_without_a_font_are_written_out_and_do_not_warn():
 def test_a_character_is_taken_from_another_installed_font(monkeypatch):
     monkeypatch.setattr("nagviz.figures.style._family_with", lambda character: "STIXGeneral")
     assert printable("\u4e3b") == ("\u4e3b", ["DejaVu Sans", "STIXGeneral"])
+
+
+def test_by_night_the_ground_lightens_with_the_loss_and_stops_short_of_every_path():
+    ground = lab(linear(NIGHTSCAPE(np.arange(256))[:, :3]))
+    assert (np.diff(ground[:, 0]) > 0).all()
+    assert ground[0, 0] < 15
+    lightness = [lab(linear(to_rgb(night(look.color))))[0] for look in looks(TEN).values()]
+    assert min(lightness) > ground[-1, 0] + 20
+
+
+def test_colours_go_to_lightness_and_back():
+    colors = np.random.default_rng(0).random((50, 3))
+    np.testing.assert_allclose(srgb_to_lab(colors), lab(linear(colors)), atol=2e-3)
+    np.testing.assert_allclose(lab_to_srgb(srgb_to_lab(colors)), colors, atol=1e-6)

@@ -416,6 +416,7 @@ def test_the_cursors_of_the_curves_follow_the_slider(opened):
     opened.read("document.getElementById('step').focus()")
     opened.press(*HOME)
     assert opened.read(cursors) == [opened.read(axis)] * 2
+    assert opened.read(cursors.replace("x1", "x2")) == [opened.read(axis)] * 2
 
 
 def test_a_click_on_a_curve_goes_to_its_step(opened):
@@ -601,12 +602,18 @@ def test_words_and_lines_are_read_by_day_and_by_night(browser, files, scheme):
         browser.click(browser.middle("#theme"))  # the reader's wish is above the system's
 
 
+CHOOSE = """(() => {
+    const box = document.getElementById("scene");
+    box.value = NUMBER;
+    box.dispatchEvent(new Event("change"));
+})()"""
+
+
 @pytest.mark.parametrize("width", [360, 1200])
 def test_every_edge_is_a_sensible_page_on_a_phone_and_on_a_desk(browser, files, width):
     browser.open(files / "edges.html", width=width)
     for number, title in enumerate(EDGES):
-        choose = f"(() => {{ scene.value = {number}; scene.dispatchEvent(new Event('change')); }})()"
-        browser.read(choose.replace("scene", "document.getElementById('scene')"))
+        browser.read(CHOOSE.replace("NUMBER", str(number)))
         browser.press(*SPACE)
         browser.press(*SPACE)
         assert browser.read("document.documentElement.scrollWidth") <= width, title
@@ -643,11 +650,20 @@ def test_every_edge_is_a_sensible_page_on_a_phone_and_on_a_desk(browser, files, 
 def test_an_edge_is_said_in_words(browser, files, title, selector, said):
     if not browser.read("location.href").endswith("edges.html"):
         browser.open(files / "edges.html")
-    browser.read(
-        "(() => { const box = document.getElementById('scene');"
-        f"box.value = {list(EDGES).index(title)}; box.dispatchEvent(new Event('change')); }})()"
-    )
+    browser.read(CHOOSE.replace("NUMBER", str(list(EDGES).index(title))))
     assert said in browser.read(f"document.querySelector({json.dumps(selector)}).textContent")
+
+
+def test_a_path_far_outside_leaves_in_its_direction_within_numbers_that_can_be_drawn(browser, files):
+    browser.open(files / "edges.html")
+    browser.read(CHOOSE.replace("NUMBER", str(list(EDGES).index("far outside"))))
+    outline = browser.read("document.querySelector('#paths [data-name=NAG] .core').getAttribute('d')")
+    drawn = np.array(re.findall(r"-?[\d.]+", outline), float).reshape(-1, 2)
+    assert 1e4 < np.abs(drawn).max() < 1.1e5
+    true = SPIRAL[:50] * [1, -1]  # y goes down the page
+    middle = np.array([float(n) for n in browser.box("#ground .frame")[2:]]) / 2
+    ways = drawn[:50] - middle
+    np.testing.assert_allclose(np.arctan2(*ways.T), np.arctan2(*true.T), atol=0.01)
 
 
 def test_the_controls_stay_in_sight_of_the_curves_on_a_phone(browser, files):
