@@ -220,7 +220,9 @@ def page(folder: Path, ways: Ways) -> figures.Page:
             for name in _measures(of_problem)
         }
         said = (_lost({None: of_problem}), _misread(picture))
-        scenes[picture.title] = figures.Scene(picture.cut, picture.seen, curves, note="\n".join(filter(None, said)))
+        note = "\n".join(filter(None, said))
+        ahead = lookaheads(run, picture.seen)
+        scenes[picture.title] = figures.Scene(picture.cut, picture.seen, curves, ahead, note)
     looks = figures.looks(optimizer for of_problem in shown.values() for optimizer in of_problem)
     about = figures.About(run.name, run.question, report.identity(folder).fingerprint[:12])
     return figures.pages(scenes, about=about, looks=looks)
