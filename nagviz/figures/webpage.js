@@ -20,8 +20,13 @@
 
   // Numbers and words.
 
-  function numbers(text) {
-    const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+  // Doubles in base64, or the first, the distance and how many.
+  function numbers(packed) {
+    if (typeof packed !== "string") {
+      const [first, by, count] = packed;
+      return Array.from({ length: count }, (_, i) => first + by * i);
+    }
+    const bytes = Uint8Array.from(atob(packed), (c) => c.charCodeAt(0));
     return Array.from(new Float64Array(bytes.buffer));
   }
 
@@ -161,6 +166,9 @@
       ...curve,
       series: curve.series.map((s) => ({ ...s, steps: numbers(s.steps), values: numbers(s.values), marks: numbers(s.marks) })),
     }));
+    const hidden = paths.filter((path) => path.hidden);
+    const distances = hidden.map((path) => ({ name: path.name, steps: path.steps, values: path.hidden, marks: [] }));
+    for (const curve of curves) if (curve.off) curve.series = distances;
     const recorded = [...paths, ...curves.flatMap((curve) => curve.series)].flatMap((each) => each.steps);
     const steps = [...new Set(recorded)].sort((a, b) => a - b);
     return { ...raw, x: numbers(raw.x), y: numbers(raw.y), values: numbers(raw.values), paths, curves, steps: steps.length ? steps : [0] };
@@ -224,6 +232,7 @@
       return [middle[0] + u / over, middle[1] + v / over];
     };
     plot = { svg, x, y, place, left, top, width, height };
+    $("xlabel").style.width = `${left + width}px`;
     const definitions = put(svg, "defs");
     put(put(definitions, "clipPath", { id: "inside" }), "rect", { x: left, y: top, width, height });
     hatching(definitions, "hatching");
@@ -404,13 +413,16 @@
     if (near) {
       const value = valueOf(near.path.name, near.path.steps[near.row]);
       if (value !== null) put(tip, "p", {}, `${full(value)} ${measured().label}`);
-      if (near.path.hidden) put(tip, "p", {}, `${full(near.path.hidden[near.row], 3)} off the plane`);
+      if (near.path.hidden && hides()) put(tip, "p", {}, `${full(near.path.hidden[near.row], 3)} off the plane`);
     }
     put(tip, "p", {}, `at (${full(point[0])}, ${full(point[1])})`);
   }
 
   // The curve whose values stand beside those of the slice, if there is any.
   const measured = () => scene.curves.find((curve) => !curve.off);
+
+  // Whether a path is off the plane anywhere.
+  const hides = () => scene.paths.some((path) => path.hidden && path.hidden.some((distance) => distance > 0));
 
   // What it says of a name at a step.
   function valueOf(name, step) {
@@ -488,7 +500,7 @@
     const lowest = values.reduce((a, b) => Math.min(a, b), Infinity);
     const highest = values.reduce((a, b) => Math.max(a, b), -Infinity);
     const x = linear(Math.min(0, scene.steps[0]), longest(), left, left + width);
-    const ends = values.length ? [curve.zero ? Math.min(0, lowest) : lowest, highest] : [curve.log ? 0.1 : 0, 1];
+    const ends = values.length ? [curve.off ? Math.min(0, lowest) : lowest, highest] : [curve.log ? 0.1 : 0, 1];
     const y = (curve.log ? logarithmic : linear)(ends[0], ends[1], top + height - 4, top + 5);
     for (const tick of y.ticks(4)) put(svg, "line", { x1: left, x2: left + width, y1: y.at(tick), y2: y.at(tick), class: "rule" });
     axes(svg, x, y, { left, top, width, height }, x.ticks(width / 70), y.ticks(4));
@@ -552,8 +564,7 @@
     put(table, "caption", { class: "unseen" }, "optimizers, at the step of the slider");
     const head = put(put(table, "thead"), "tr");
     scene.heading = put(head, "th", { scope: "col" });
-    const hidden = scene.paths.some((path) => path.hidden);
-    const columns = ["on the slice", ...(measured() ? [measured().label] : []), ...(hidden ? ["off plane"] : [])];
+    const columns = ["on the slice", ...(measured() ? [measured().label] : []), ...(hides() ? ["off plane"] : [])];
     for (const column of columns) put(head, "th", { scope: "col" }, column);
     const body = put(table, "tbody");
     scene.rows = scene.names.map((name) => {
@@ -593,7 +604,7 @@
         const value = valueOf(name, step);
         words.push(value === null ? "–" : full(value));
       }
-      words.push(last < 0 || !path.hidden ? "–" : full(path.hidden[last], 3));
+      if (hides()) words.push(last < 0 || !path.hidden ? "–" : full(path.hidden[last], 3));
       cells.forEach((cell, k) => (cell.textContent = words[k]));
     }
   }

@@ -37,6 +37,7 @@ from nagviz.figures.path import points, steps
 from nagviz.figures.style import Look
 
 UNIT = 10_000  # contours are whole numbers from 0 to this: a twentieth of a pixel on a wide screen
+MOST = 1000  # rows of a path or a curve that are carried: more than a screen has pixels for
 OBLONG = 4.0  # ratio of the ranges up to which the aspect is equal
 
 
@@ -212,9 +213,22 @@ def _outline(marker: str) -> str:
 # Numbers.
 
 
-def _packed(numbers: Any) -> str:
-    """Doubles as they are, in base64: NaN and infinities too, which JSON has no word for."""
-    return b64encode(np.ascontiguousarray(numbers, dtype="<f8").tobytes()).decode()
+def _packed(numbers: Any) -> str | list[float]:
+    """Doubles as they are, in base64: NaN and infinities too, which JSON has no word for.
+
+    Those at equal distances, as steps are, by the first, the distance and how many.
+    """
+    doubles = np.ascontiguousarray(numbers, dtype="<f8")
+    if doubles.ndim == 1 and doubles.size > 2 and np.isfinite(doubles[:2]).all():
+        first, by = doubles[0], doubles[1] - doubles[0]
+        if np.array_equal(first + by * np.arange(doubles.size), doubles):
+            return [float(first), float(by), doubles.size]
+    return b64encode(doubles.tobytes()).decode()
+
+
+def _kept(count: int, marked: Any = ()) -> np.ndarray:
+    """The rows of so many that are carried: every one, or every n-th, the last, and those that are marked."""
+    return np.unique([*range(0, count, -(-count // MOST) or 1), *range(count)[-1:], *marked]).astype(int)
 
 
 def _scene(title: str, scene: Scene, colors: _Colors) -> dict[str, Any]:
@@ -232,8 +246,7 @@ def _scene(title: str, scene: Scene, colors: _Colors) -> dict[str, Any]:
         "labels": [*map(str, scene.cut.labels), "x", "y"][:2],
         "quantity": str(scene.cut.quantity),
         "note": "\n".join(note for note in notes if note),
-        "precision": f"The loss between the {x.size} \u00d7 {y.size} points of the slice is linear along both axes; "
-        "the numbers are carried in double precision and shown to 4 digits.",
+        "precision": _precision(scene),
         "names": _names(scene),
         **{name: _packed(field) for name, field in (("x", x), ("y", y), ("values", values))},
         "shape": float(np.clip(high / wide, 1 / OBLONG, OBLONG)) if equal else 0.6,
@@ -255,37 +268,47 @@ def _path(name: str, path: Any, ahead: Any) -> dict[str, Any]:
         raise ValueError(
             f"lookaheads of {name!r} have shape {points(ahead).shape}, the path {xy.shape}: give one a row"
         )
+    rows = _kept(length)
     return {
         "name": name,
-        "steps": _packed(steps(path)[:length]),
-        "at": _packed(xy[:length]),
-        "hidden": None if hidden is None else _packed(hidden[:length]),
-        "ahead": None if ahead is None else _packed(points(ahead)[:length]),
+        "steps": _packed(steps(path)[rows]),
+        "at": _packed(xy[rows]),
+        "hidden": None if hidden is None else _packed(np.asarray(hidden)[rows]),
+        "ahead": None if ahead is None else _packed(points(ahead)[rows]),
         "lost": length < len(xy),
     }
 
 
 def _curve(label: str, series: Mapping[str, Series]) -> dict[str, Any]:
-    made = [
-        {
-            "name": name,
-            "steps": _packed(step),
-            "values": _packed(values),
-            "marks": _packed(marks[0] if marks else ()),
-        }
-        for name, (step, values, *marks) in series.items()
-    ]
     decades = log_ratio([np.asarray(values, np.float64) for _, values, *_ in series.values()])
-    return {"label": label, "log": bool(decades > 10), "zero": False, "off": False, "series": made}
+    made = [_series(name, *of_one) for name, of_one in series.items()]
+    return {"label": label, "log": bool(decades > 10), "off": False, "series": made}
+
+
+def _series(name: str, step: Any, values: Any, marks: Any = ()) -> dict[str, Any]:
+    step, values = np.asarray(step, np.float64), np.asarray(values, np.float64)
+    if step.shape != values.shape or step.ndim != 1:
+        raise ValueError(f"{name!r} has steps of shape {step.shape} and values {values.shape}: give both as (T,)")
+    rows = _kept(step.size, np.flatnonzero(np.isin(step, marks)))
+    return {"name": name, "steps": _packed(step[rows]), "values": _packed(values[rows]), "marks": _packed(marks)}
 
 
 def _hidden(panel: Panel) -> list[dict[str, Any]]:
-    """The distance of the paths from the plane, where it can be seen."""
-    if not hides(panel):
-        return []
-    known = {name: (steps(path), path.residual) for name, path in panel.paths.items() if hasattr(path, "residual")}
-    series = {name: pair for name, pair in known.items() if pair[1] is not None}
-    return [{**_curve("distance off the plane", series), "log": False, "zero": True, "off": True}]
+    """The distance of the paths from the plane, where it can be seen; its numbers are with the paths."""
+    return [{"label": "distance off the plane", "log": False, "off": True, "series": []}] if hides(panel) else []
+
+
+def _precision(scene: Scene) -> str:
+    """What is said of the numbers."""
+    series = (of_one[0] for panel in scene.curves.values() for of_one in panel.values())
+    longest = max([*map(len, map(points, scene.paths.values())), *map(len, series)], default=0)
+    said = [
+        f"The loss between the {np.size(scene.cut.x)} \u00d7 {np.size(scene.cut.y)} points of the slice is linear "
+        "along both axes; the numbers are carried in double precision and shown to 4 digits."
+    ]
+    if longest > MOST:
+        said.append(f"Of paths and curves of more than {MOST:,} rows, as many at equal distances are carried.")
+    return " ".join(said)
 
 
 # The ground.

@@ -67,6 +67,7 @@ EDGES = {
     "one point": Scene(CUT, {"NAG": Projected(SPIRAL[:1], np.ones(1))}, falling(["NAG"])),
     "far outside": Scene(CUT, {"NAG": SPIRAL * 1e12 + 3, "SGD": SPIRAL * 1.5}),
     "no path": Scene(CUT, {}),
+    "in the plane": Scene(CUT, {"NAG": Projected(SPIRAL, np.zeros(61))}),
     "ends early": Scene(CUT, {"SGD": np.where(t[:, None] > 0.5, np.nan, SPIRAL)}),
     "ten": Scene(CUT, {f"optimizer {i}": turned(i) for i in range(10)}, falling(f"optimizer {i}" for i in range(10))),
     "long": Scene(CUT._replace(labels=(LONG, LONG), quantity=LONG * 2), {LONG: SPIRAL}, falling([LONG, "x" * 40])),
@@ -87,6 +88,9 @@ def held(made):
 
 
 def numbers(packed):
+    if isinstance(packed, list):
+        first, by, count = packed
+        return first + by * np.arange(count)
     return np.frombuffer(b64decode(packed), "<f8")
 
 
@@ -178,6 +182,22 @@ def test_a_large_slice_with_long_paths_stays_under_a_megabyte():
     assert len(made.html.encode()) < 1_000_000
 
 
+def test_of_paths_beyond_what_a_screen_shows_some_rows_are_carried_and_it_is_said():
+    time = np.linspace(0, 1, 9001)[:, None]
+    path = Projected(time * [1, 0.5], time[:, 0], np.arange(9001))
+    made = page(CUT, {"NAG": path}, curves={"loss": {"NAG": (path.steps, time[:, 0], [4321])}})
+    (scene,) = held(made)["scenes"]
+    (carried,) = scene["paths"]
+    steps = numbers(carried["steps"])
+    assert (steps.size, steps[0], steps[-1], np.ptp(np.diff(steps))) == (901, 0, 9000, 0)
+    np.testing.assert_array_equal(numbers(carried["at"]).reshape(-1, 2), path.coordinates[steps.astype(int)])
+    np.testing.assert_array_equal(numbers(carried["hidden"]), path.residual[steps.astype(int)])
+    (curve,) = scene["curves"][0]["series"]
+    assert 4321 in numbers(curve["steps"])
+    np.testing.assert_array_equal(numbers(curve["values"]), time[numbers(curve["steps"]).astype(int), 0])
+    assert "more than 1,000 rows" in scene["precision"]
+
+
 def test_a_page_asks_for_nothing_and_says_whose_it_is(made):
     assert not re.search(r"(src|href)=.?(http|//)|@import|url\((?!#)", made.html)
     assert "default-src 'none'" in made.html
@@ -215,6 +235,7 @@ def test_a_name_keeps_its_look_in_another_figure(made):
         (Scene(CUT, {"NAG": SPIRAL[:, :1]}), r"give \(T, 2\) numbers"),
         (Scene(CUT, {"NAG": SPIRAL}, lookaheads={"NAG": SPIRAL[1:]}), "give one a row"),
         (Scene(CUT, {}, lookaheads={"NAG": SPIRAL}), "lookaheads has 'NAG'"),
+        (Scene(CUT, {}, {"loss": {"NAG": (STEPS, t[1:])}}), r"give both as \(T,\)"),
         (Scene(CUT, {}, levels=[2, 1]), "at least two increasing numbers"),
     ],
 )
@@ -652,6 +673,17 @@ def test_an_edge_is_said_in_words(browser, files, title, selector, said):
         browser.open(files / "edges.html")
     browser.read(CHOOSE.replace("NUMBER", str(list(EDGES).index(title))))
     assert said in browser.read(f"document.querySelector({json.dumps(selector)}).textContent")
+
+
+def test_a_distance_off_the_plane_is_told_where_there_is_any(browser, files):
+    browser.open(files / "edges.html")
+    for title, columns in (("in the plane", ["at step 60", "on the slice"]), ("one point", [*COLUMNS, "off plane"])):
+        browser.read(CHOOSE.replace("NUMBER", str(list(EDGES).index(title))))
+        assert browser.read("[...document.querySelectorAll('thead th')].map((cell) => cell.textContent)") == columns
+        assert len(row(browser, "NAG")) == len(columns) - 1
+
+
+COLUMNS = ["at step 300", "on the slice", "train loss"]
 
 
 def test_a_path_far_outside_leaves_in_its_direction_within_numbers_that_can_be_drawn(browser, files):
