@@ -20,8 +20,8 @@ def test_the_built_wheel_works_in_an_empty_environment(tmp_path):
         assert importlib.util.find_spec("flax") is None
         assert (importlib.resources.files("nagviz") / "py.typed").is_file()
         nv.nag(0.1), nv.evaluate, nv.figures.landscape
-        files = {file.name for file in importlib.resources.files("nagviz.figures").iterdir()}
-        assert {"webpage.html", "webpage.css", "webpage.js"} <= files
+        files = {file.name for file in importlib.resources.files("nagviz.figures").joinpath("browser").iterdir()}
+        assert {"page.html", "page.css", *(f"{part}.js" for part in nv.figures.webpage.SCRIPT)} == files
         print(nv.__version__)
     """
     run = subprocess.run([python, "-W", "error", "-c", code], check=True, capture_output=True, text=True, cwd=tmp_path)

@@ -38,6 +38,7 @@ from nagviz.figures.style import Look
 
 UNIT = 10_000  # contours are whole numbers from 0 to this: a twentieth of a pixel on a wide screen
 MOST = 1000  # rows of a path or a curve that are carried: more than a screen has pixels for
+SCRIPT = ("state", "numbers", "elements", "scenes", "ground", "readout", "bar", "curves", "table", "time")
 OBLONG = 4.0  # ratio of the ranges up to which the aspect is equal
 
 
@@ -136,17 +137,17 @@ def pages(
         "fingerprint": escape(about.fingerprint),
         "mark": escape("Made by nagviz" + (f" from run {about.fingerprint}." if about.fingerprint else ".")),
         "colors": colors.css(),
-        "css": _file("webpage.css"),
-        "js": _file("webpage.js"),
+        "css": _file("page.css"),
+        "js": "\n\n".join(_file(f"{part}.js") for part in SCRIPT),
         # in a script element, only what begins with "<" could end the data
         "data": json.dumps(held, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
     }
-    return Page(re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _file("webpage.html")))
+    return Page(re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _file("page.html")))
 
 
 @cache
 def _file(name: str) -> str:
-    return files("nagviz.figures").joinpath(name).read_text(encoding="utf-8").rstrip("\n")
+    return files("nagviz.figures").joinpath("browser", name).read_text(encoding="utf-8").rstrip("\n")
 
 
 def _names(scene: Scene) -> list[str]:
