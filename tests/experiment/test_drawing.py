@@ -82,6 +82,30 @@ def test_every_figure_carries_the_fingerprint_of_its_run(folder, tmp_path):
     assert report.identity(tmp_path / "moved").fingerprint != of_run
 
 
+def test_what_nobody_named_is_drawn_where_it_can_be_as_asked(folder, tmp_path, capsys):
+    for words, files in (
+        (["--format", "svg"], ["curves.svg", "family.svg", "landscape.svg"]),
+        (["--format", "html"], ["page.html"]),
+        (["--width", "5"], ["curves.png", "family.pdf", "family.png", "landscape.pdf", "landscape.png"]),
+    ):
+        assert main(["figure", str(folder), "--out", str(tmp_path / words[1]), *words]) == 0
+        assert sorted(file.name for file in (tmp_path / words[1]).iterdir()) == files
+    capsys.readouterr()
+
+
+def test_a_page_is_of_all_problems_and_says_of_which_run(folder):
+    made = (folder / "page.html").read_text(encoding="utf-8")
+    scenes = json.loads(made.partition('id="data">')[2].partition("</script>")[0])["scenes"]
+    assert [scene["title"] for scene in scenes] == list(PROBLEMS)
+    assert [[curve["label"] for curve in scene["curves"]] for scene in scenes] == [["loss", "distance to minimum"]] * 2
+    assert [scene["note"] for scene in scenes] == ["SGD diverged at step 1", ""]
+    assert '<p id="question">Who falls off?</p>' in made
+    assert f'<meta name="fingerprint" content="{report.identity(folder).fingerprint[:12]}">' in made
+    before = report.identity(folder)
+    (folder / "config.toml").write_text((folder / "config.toml").read_text() + "# other\n")
+    assert report.identity(folder) != before
+
+
 def test_metrics_say_which_steps_restarted_and_at_which_one_a_trial_was_lost(folder):
     held = rows(folder)
     of = {(p, o): [r for r in held if (r["problem"], r["optimizer"]) == (p, o)] for p in PROBLEMS for o in RIVALS}
@@ -161,6 +185,8 @@ def test_optimizers_and_runs_are_compared_when_asked(folder, tmp_path, capsys):
         (["compare", "--with", "nowhere"], "nowhere holds no run"),
         (["landscape", "--format", "gif"], "--format gif: landscape has png, pdf, svg"),
         (["--format", "bmp"], "invalid choice: 'bmp'"),
+        (["page", "--format", "png"], "--format png: page has html"),
+        (["page", "--width", "5"], "--width does nothing to page"),
         (["--width", "0"], "must be a positive number, got 0"),
         (["--width", "1e6"], "--width: must be from 2 to 40 inches, got 1e+06"),
         (["--width", "0.01"], "--width: must be from 2 to 40 inches, got 0.01"),
