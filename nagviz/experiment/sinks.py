@@ -9,10 +9,11 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, redirect_stdout
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, redirect_stdout
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from nagviz.experiment.report import ABOUT, Refusal, Row
 from nagviz.experiment.tables.runs import Run
@@ -116,50 +117,50 @@ def _tensorboard(table: TensorBoard, config: Run, folder: Path) -> Iterator[Log]
         yield log
 
 
-@contextmanager
-def _wandb(table: Wandb, config: Run, folder: Path) -> Iterator[Log]:
+def _wandb(table: Wandb, config: Run, folder: Path) -> AbstractContextManager[Log]:
     import wandb
 
-    with ExitStack() as stack:
+    def begun(rival: str, stack: ExitStack) -> wandb.Run:
+        made = wandb.init(
+            project=table.project,
+            group=config.name,
+            name=rival,
+            dir=folder,
+            mode=table.mode,
+            config=config.model_dump(mode="json"),
+            reinit="create_new",
+        )
+        stack.push(lambda kind, *_: made.finish(exit_code=int(kind is not None)))
+        return made
 
-        @cache
-        def run(rival: str) -> wandb.Run:
-            made = wandb.init(
-                project=table.project,
-                group=config.name,
-                name=rival,
-                dir=folder,
-                mode=table.mode,
-                config=config.model_dump(mode="json"),
-                reinit="create_new",
-            )
-            stack.push(lambda kind, *_: made.finish(exit_code=int(kind is not None)))
-            return made
-
-        yield lambda rival, step, values: run(rival).log(dict(values), step=step)
+    return _logging(begun)
 
 
-@contextmanager
-def _trackio(table: Trackio, config: Run, folder: Path) -> Iterator[Log]:
+def _trackio(table: Trackio, config: Run, folder: Path) -> AbstractContextManager[Log]:
     del folder
     import trackio
 
+    def begun(rival: str, stack: ExitStack) -> trackio.Run:
+        made = trackio.init(
+            project=table.project,
+            group=config.name,
+            name=f"{config.name}: {rival}",
+            config=config.model_dump(mode="json"),
+            embed=False,
+            auto_log_gpu=False,
+            auto_log_cpu=False,
+        )
+        stack.callback(made.finish)
+        return made
+
+    return _logging(begun)
+
+
+@contextmanager
+def _logging(begun: Callable[[str, ExitStack], Any]) -> Iterator[Log]:
+    """Runs that are begun, each when its rival first has something to log; they are finished by the stack."""
     with ExitStack() as stack:
-
-        @cache
-        def run(rival: str) -> trackio.Run:
-            made = trackio.init(
-                project=table.project,
-                group=config.name,
-                name=f"{config.name}: {rival}",
-                config=config.model_dump(mode="json"),
-                embed=False,
-                auto_log_gpu=False,
-                auto_log_cpu=False,
-            )
-            stack.callback(made.finish)
-            return made
-
+        run = cache(lambda rival: begun(rival, stack))
         yield lambda rival, step, values: run(rival).log(dict(values), step=step)
 
 
