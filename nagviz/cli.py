@@ -290,7 +290,7 @@ def _declare_figure(words: argparse.ArgumentParser) -> None:
         "--format",
         action="append",
         default=[],
-        choices=("png", "pdf", "svg", "gif", "mp4", "html", "vts"),
+        choices=("png", "pdf", "svg", "gif", "mp4", "html", "md", "vts"),
         help="of the files; may be repeated (default: those that a run writes)",
     )
     words.add_argument("--width", type=_positive, metavar="INCHES", help="of the figures (default: their own)")

@@ -72,7 +72,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
         _, _, refused = overridden({}, overrides)
         raise ConfigError(*error.mistakes, *refused.values()) from None
     document, origins, refused = overridden(written, overrides)
-    config, wrong = _checked(document, _question(text))
+    config, wrong = _checked(document, _remarks(text))
     if config is None or refused:
         source = _Source(path, text, written, overrides, origins)
         mistakes = [_Mistake(1, i, line) for i, line in refused.items()] + _located(source, wrong)
@@ -81,7 +81,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def dump(config: Config) -> str:
-    """Write a run as TOML, its question first and all its defaults filled in.
+    """Write a run as TOML, its question first, what is expected last, and all its defaults filled in.
 
     Returns:
       The text of a file from which `load` reads an equal run.
@@ -92,11 +92,12 @@ def dump(config: Config) -> str:
     import tomli_w
 
     question = f"# {config.question}\n" if config.question else ""
-    document = config.model_dump(mode="json", exclude={"question"}, exclude_none=True)
+    expected = f"\n# {config.expected}\n" if config.expected else ""
+    document = config.model_dump(mode="json", exclude={*_REMARKS}, exclude_none=True)
     for table in document["optimizers"]:
         if "schedule" in table:
             del table["momentum"]  # in whose place it stands
-    return question + tomli_w.dumps(document)
+    return question + tomli_w.dumps(document) + expected
 
 
 def own_code(config: Config) -> dict[str, str | None]:
@@ -148,18 +149,32 @@ def _question(text: str) -> str:
     return first.lstrip("#").strip() if first.startswith("#") else ""
 
 
+def _expected(text: str) -> str:
+    """The comment after everything else, if that is not the question."""
+    last = text.rstrip().rpartition("\n")[2].strip()
+    said = last.lstrip("#").strip() if last.startswith("#") else ""
+    return "" if said == _question(text) else said
+
+
+_REMARKS = {"question": ("first", _question), "expected": ("last", _expected)}  # on which line they stand
+
+
+def _remarks(text: str) -> dict[str, str]:
+    return {name: read(text) for name, (_, read) in _REMARKS.items()}
+
+
 # What is wrong with it.
 
 
-def _checked(document: dict[str, Any], question: str) -> tuple[Config | None, dict[Key, str]]:
+def _checked(document: dict[str, Any], remarks: dict[str, str]) -> tuple[Config | None, dict[Key, str]]:
     """The run that a document describes, or what is wrong at which keys."""
     never: dict[Key, str] = {}
     plain = _plain(document, (), never)
     form = FunctionRun if "functions" in plain and not ON_DATA & plain.keys() else DataRun
-    config, invalid = _validated(form, plain | {"question": question}, document)
+    config, invalid = _validated(form, plain | remarks, document)
     wrong = {**dict(contradictions(document)), **invalid, **never}
-    if "question" in document:
-        wrong["question",] = "is the comment on the first line, not a key"
+    for name in _REMARKS.keys() & document.keys():
+        wrong[name,] = f"is the comment on the {_REMARKS[name][0]} line, not a key"
     if not OWN & plain.keys():
         wrong = {key: reason for key, reason in wrong.items() if key[0] not in OWN}
         choice = "a run has functions, or data with a model and training, or both"

@@ -22,6 +22,8 @@ from nagviz.experiment.ahead import lookaheads
 from nagviz.experiment.config import load
 from nagviz.experiment.noise import METHODS, largest_noise, nesterov
 from nagviz.experiment.report import ABOUT, FORMATS, Refusal, Row
+from nagviz.experiment.summary import FORMATS as TELLINGS
+from nagviz.experiment.summary import Summary, summarise
 from nagviz.landscape import Projection, Slice, arrays, load_slice, save_slice, save_vts
 
 Ways = Mapping[str, Any]  # of drawing: width, in inches, and what a figure takes besides
@@ -82,7 +84,7 @@ def _beside(file: Path) -> Path:
 class Drawing(NamedTuple):
     """A figure that a run may have."""
 
-    draw: Callable[[Path, Ways], figures.Figure | figures.Page | figures.Animation]  # of the run's folder
+    draw: Callable[[Path, Ways], figures.Figure | figures.Page | figures.Animation | Summary]  # of the run's folder
     needs: tuple[str, ...]  # patterns of what it is drawn from
     formats: tuple[str, ...] = FORMATS[:2]  # that a run writes
     asked: bool = False  # whether it is drawn only when it is asked for by name
@@ -207,8 +209,7 @@ def _cut(file: Path, folder: Path, ways: Ways) -> figures.Figure:
 
 def page(folder: Path, ways: Ways) -> figures.Page:
     """The landscapes to explore, with what was measured over the steps."""
-    if "width" in ways:
-        raise Refusal("--width does nothing to page: it is as wide as the screen that it is read on; leave it out")
+    _require_no_width("page", ways)
     shown = _shown(folder)
     several, run = _is_several(shown), load(folder / "config.toml")
     scenes = {}
@@ -226,6 +227,17 @@ def page(folder: Path, ways: Ways) -> figures.Page:
     looks = figures.looks(optimizer for of_problem in shown.values() for optimizer in of_problem)
     about = figures.About(run.name, run.question, report.identity(folder).fingerprint[:12])
     return figures.pages(scenes, about=about, looks=looks)
+
+
+def _require_no_width(name: str, ways: Ways) -> None:
+    if "width" in ways:
+        raise Refusal(f"--width does nothing to {name}: it is as wide as the screen that it is read on; leave it out")
+
+
+def told(folder: Path, ways: Ways) -> Summary:
+    """The run on one page, with the figures that lie in its folder."""
+    _require_no_width("report", ways)
+    return summarise(folder)
 
 
 def step(folder: Path, ways: Ways) -> figures.Figure:
@@ -282,6 +294,7 @@ def _asked(folder: Path, ways: Ways) -> tuple[Picture, dict[str, np.ndarray], di
     return picture, ahead, {key: value for key, value in ways.items() if key != "problem"}
 
 
+_TRAINED = ("results.csv",)  # what a run writes once it has trained
 FIGURES = {
     "landscape": Drawing(landscape, _OWN_SLICES),
     "page": Drawing(page, _OWN_SLICES, ("html",), able=("html",)),
@@ -290,6 +303,7 @@ FIGURES = {
     "noise": Drawing(noise, ("noise.csv",)),
     "targets": Drawing(targets, ("targets.csv",), ("png",)),
     "sharpness": Drawing(sharpness, ("sharpness.csv",)),
+    "report": Drawing(told, _TRAINED, TELLINGS, able=TELLINGS),  # last of what a run draws: it shows the others
     "step": Drawing(step, ("paths/*.zarr",), asked=True, takes=("at", "optimizer", "problem", "trust")),
     "field": Drawing(field, _OWN_SLICES, asked=True, takes=("problem",)),
     "surface": Drawing(
@@ -363,7 +377,9 @@ def draw(
     there = {**offered(folder), **(on_demand(folder) if names else {})}
     for name in names:
         if name not in there:
-            raise Refusal(f"{folder} offers no figure {name!r}; it has {', '.join(there) or 'none yet'}")
+            going_on = name in FIGURES and not _has(folder, _TRAINED)
+            more = f", and nagviz show {folder} tells how to go on" if going_on else ""
+            raise Refusal(f"{folder} offers no figure {name!r}; it has {', '.join(there) or 'none yet'}{more}")
     if not there:
         raise Refusal(f"{folder} has nothing to draw yet; nagviz show {folder} tells how to go on")
     suited = [name for name, drawing in there.items() if _suits(drawing, formats, ways)]
@@ -386,7 +402,7 @@ def draw(
 
 def _suits(drawing: Drawing, formats: Sequence[str], ways: Ways) -> bool:
     """Whether a figure that nobody named can be had so."""
-    is_figure = drawing.able != ("html",)
+    is_figure = "png" in drawing.able
     return {*formats} <= {*drawing.able, *drawing.files} and (is_figure or "width" not in ways)
 
 
@@ -412,9 +428,9 @@ def _drawn(drawing: Drawing, folder: Path, stem: Path, formats: Sequence[str], w
         if suffix in drawing.files:
             drawing.files[suffix](folder, ways, file)
         else:
-            # A page names its run itself.
+            # Pages name their run themselves.
             told = {"metadata": figures.about(suffix, f"{stem.name} of {run.name}", run.fingerprint)}
-            figure.savefig(file, **({} if isinstance(figure, figures.Page) else told))
+            figure.savefig(file, **({} if isinstance(figure, figures.Page | Summary) else told))
         yield file
 
 

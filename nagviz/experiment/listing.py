@@ -34,9 +34,7 @@ def _listed(file: Path) -> Listed:
         run = load(file)
     except ConfigError as error:
         return Listed(file, "", "", error.mistakes)
-    last = file.read_text(encoding="utf-8-sig").rstrip().rpartition("\n")[2]
-    expected = last.lstrip("#").strip() if last.startswith("#") else ""
-    return Listed(file, run.question, "" if expected == run.question else expected, ())
+    return Listed(file, run.question, run.expected, ())
 
 
 def told(experiments: list[Listed], width: int, *, long: bool = False) -> Iterator[str]:

@@ -62,6 +62,7 @@ class Problem(NamedTuple):
     tolerance: float | None = None  # of the first measure, at which a path is complete
     x64: bool = False  # whether it is worked on in float64
     digest: str | None = None  # of the arrays of its data
+    source: str = ""  # whence these are, and under which licence
 
     def precision(self) -> AbstractContextManager:
         """In which to work on it."""
@@ -133,7 +134,8 @@ def facts(config: Config, problems: Sequence[Problem]) -> dict[str, Any]:
     """What the results of a run depend on beside its config: seeds, and digests of data and of code of one's own."""
     data = {problem.name: problem.digest for problem in problems if problem.digest}
     code = {key: source_digest(name) for key, name in own_code(config).items() if name}
-    return {"seeds": problems[-1].seeds, "data": data, **({"code": code} if code else {})}
+    whence = {problem.name: problem.source for problem in problems if problem.source}
+    return {"seeds": problems[-1].seeds, "data": data, "sources": whence, **({"code": code} if code else {})}
 
 
 _WATCHED = 256  # samples that tell at every snapshot whether the loss is finite, where it need not tell of a target
@@ -216,6 +218,7 @@ def _of_dataset(config: DataRun, dataset: Dataset) -> Problem:
         margin=config.slice.margin,
         standpoint=Standpoint(**config.plane.model_dump()),
         digest=digest(dataset),
+        source=dataset.source,
     )
 
 

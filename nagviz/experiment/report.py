@@ -44,6 +44,8 @@ _FIGURES = {
 }
 OUTPUTS = {  # what is what in a run's folder; `start_folder` may delete it when told to overwrite, and nothing else
     **{f"{name}.{suffix}": what for name, what in _FIGURES.items() for suffix in FORMATS},
+    "report.html": "the run on one page, to send to somebody",
+    "report.md": "likewise, with links to the figures",
     "page.html": "the paths on the slices to explore, in a browser",
     "animation.gif": "the paths as they grow on a slice, with their look-ahead",
     "animation.png": "likewise",

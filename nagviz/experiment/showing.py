@@ -30,7 +30,7 @@ def told(folder: Path) -> Iterator[str]:
     try:
         run = load(file)
         own = any(own_code(run).values())
-        yield from [run.question or "(asks no question)", "", *_config(run)]
+        yield from [run.question or "(asks no question)", *filter(None, [run.expected]), "", *_config(run)]
     except ConfigError as error:
         yield from error.mistakes
     yield f"state: {_state(folder, own)}"
@@ -51,7 +51,7 @@ def _config(run: Run) -> Iterator[str]:
                 yield f"{name}.{i}: {_said(table.model_dump(mode='json', exclude_defaults=True))}"
         elif hasattr(value, "model_dump"):
             yield f"{name}: {_said(value.model_dump(mode='json'))}"
-        elif name not in ("question", "name") and value is not None:
+        elif name not in ("question", "expected", "name") and value is not None:
             yield f"{name}: {value}"
 
 

@@ -52,7 +52,7 @@ def test_a_figure_drawn_again_is_the_run_s_own_to_the_byte(folder, tmp_path, cap
     shutil.rmtree(folder / "paths")  # nothing is trained, and no path is read
     assert main(["figure", str(folder), "--out", str(tmp_path / "again")]) == 0
     files = [f"{name}.{suffix}" for name in ("landscape", "family") for suffix in ("png", "pdf")]
-    files += ["curves.png", "page.html"]
+    files += ["curves.png", "page.html", "report.html", "report.md"]
     assert sorted(capsys.readouterr().out.split()) == sorted(str(tmp_path / "again" / name) for name in files)
     for name in files:
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()

@@ -93,6 +93,7 @@ class Run(Record):
     """What all runs have."""
 
     question: SkipJsonSchema[str] = ""  # the comment on the file's first line; not a key
+    expected: SkipJsonSchema[str] = ""  # the one on its last line, if that is another; not a key
     name: FolderName  # the run's folder is runs/NAME
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0  # of the data's split, and of the first trial
     seeds: Annotated[int, Field(ge=1, le=1000)] = 1  # trials of each optimizer: seed, seed + 1, ...
