@@ -54,7 +54,7 @@ def test_a_figure_drawn_again_is_the_run_s_own_to_the_byte(folder, tmp_path, cap
     files = [f"{name}.{suffix}" for name in ("landscape", "family") for suffix in ("png", "pdf")]
     files += ["curves.png", "page.html", "report.html", "report.md"]
     assert sorted(capsys.readouterr().out.split()) == sorted(str(tmp_path / "again" / name) for name in files)
-    for name in files:
+    for name in files[:-1]:  # which links the figures from where it lies
         assert (tmp_path / "again" / name).read_bytes() == (folder / name).read_bytes()
 
 
