@@ -120,7 +120,7 @@ def by_momentum(folder: Path) -> nv.figures.Figure:
     with (folder / "table.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     maxima = [name for name in rows[0] if name != "kind" and "±" not in name]
-    across = np.arange(len(maxima), dtype=float)
+    across = np.arange(1.0, len(maxima) + 1)
     names = {"nag": "NAG", "heavy_ball": "heavy ball"}
     series = {names[row["kind"]]: (across, np.array([float(row[name]) for name in maxima])) for row in rows}
     figure = nv.figures.curves({"test error": series}, across="largest momentum", width=nv.figures.COLUMN)
@@ -129,19 +129,27 @@ def by_momentum(folder: Path) -> nv.figures.Figure:
     return figure
 
 
-TWO = ", ".join(  # of the autoencoder's ten optimizers
-    f'{{ kind = "{kind}", name = "{kind}", learning_rate = 0.1, schedule = {{ kind = "sutskever", maximum = 0.9 }} }}'
-    for kind in ("nag", "heavy_ball")
-)
-SHORT = ("steps=4", "every=2", "measure_every=1", "slice.grid=5")
+def _two(*more: str) -> str:
+    """An override: NAG and heavy ball in place of an experiment's optimizers."""
+    tables = (", ".join((f'kind = "{kind}"', "learning_rate = 1e-3", *more)) for kind in ("nag", "heavy_ball"))
+    return f"optimizers=[{', '.join(f'{{ {table} }}' for table in tables)}]"
+
+
+SHORT = ("steps=4", "every=2", "measure_every=1", "slice.grid=5")  # of an experiment, for its reduced form
+BEALE = "functions=[{ kind = 'beale', start = [1.0, 1.5], x = [-0.5, 4.0], y = [-2.0, 2.0] }]"
+PLANAR = ("steps=4", "slice.grid=5", BEALE, _two())
 SHOWN = {
-    "digits": Shown("digits", drawn("landscape"), SHORT),
+    "digits": Shown("digits", drawn("landscape"), (*SHORT, _two())),
     "family": Shown("family", drawn("family"), ("functions.0.steps=4", *SHORT)),
-    "field": Shown("rosenbrock", drawn("field", problem="beale"), ("functions.2.steps=4", "every=1", *SHORT[::3])),
-    "rosenbrock": Shown("rosenbrock", drawn("landscape"), ("functions.2.steps=4", "every=1", *SHORT[::3])),
-    "surface": Shown("article", drawn("surface"), (*SHORT, "seeds=1")),
+    "field": Shown("rosenbrock", drawn("field", problem="beale"), PLANAR),
+    "rosenbrock": Shown("rosenbrock", drawn("landscape"), PLANAR),
+    "surface": Shown("article", drawn("surface"), (*SHORT, "seeds=1", _two())),
     "sharpness": Shown("sharpness", drawn("sharpness"), (*SHORT, "sharpness.every=2")),
-    "autoencoder": Shown("autoencoder", by_momentum, (*SHORT, "seeds=1", f"optimizers=[{TWO}]")),
+    "autoencoder": Shown(
+        "autoencoder",
+        by_momentum,
+        (*SHORT, "seeds=1", _two('schedule = { kind = "sutskever", maximum = 0.9 }')),
+    ),
 }
 
 if __name__ == "__main__":
