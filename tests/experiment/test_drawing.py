@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,6 +105,13 @@ def test_a_page_is_of_all_problems_and_says_of_which_run(folder):
     before = report.identity(folder)
     (folder / "config.toml").write_text((folder / "config.toml").read_text() + "# other\n")
     assert report.identity(folder) != before
+
+
+@pytest.mark.parametrize("width", drawing.WIDTHS)
+def test_every_figure_has_room_in_the_least_and_in_the_largest_width(folder, width, capsys):
+    assert main(["figure", str(folder), "--format", "svg", "--width", f"{width:g}"]) == 0
+    for file in capsys.readouterr().out.split():
+        assert f'width="{72 * width:g}pt"' in Path(file).read_text()
 
 
 def test_metrics_say_which_steps_restarted_and_at_which_one_a_trial_was_lost(folder):
