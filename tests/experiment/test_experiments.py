@@ -46,6 +46,7 @@ def test_what_does_not_get_there_is_said_so(tmp_path):
         tmp_path / "run",
         "restart",
         "functions=[{kind='logistic', ridge=1e-2, tolerance=1e-10}]",
+        "optimizers=[{kind='nag'}, {kind='heavy_ball'}]",
         "steps=20",
         "slice.grid=3",
     )

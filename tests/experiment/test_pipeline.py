@@ -120,13 +120,12 @@ def test_a_folder_in_use_is_never_overwritten_silently(digits, tmp_path, capsys)
 
 
 def test_overwrite_leaves_what_a_run_did_not_write(tmp_path):
-    functions = ["steps=4", "slice.grid=5", "optimizers=[{kind='nag', learning_rate=1e-3}]"]
-    quick = [f"functions.{i}.learning_rates={{}}" for i in range(4)]
-    steps = ["functions.2.steps=4"]
+    bowl = "functions=[{kind='quadratic', start=[1.0, 1.0], x=[-2.0, 2.0], y=[-2.0, 2.0]}]"
+    settings = [bowl, "steps=4", "slice.grid=5", "optimizers=[{kind='nag', learning_rate=1e-3}]"]
     folder = tmp_path / "run"
-    assert run(folder, *functions, *quick, *steps, experiment="rosenbrock") == 0
+    assert run(folder, *settings, experiment="rosenbrock") == 0
     (folder / "notes.txt").write_text("mine")
-    assert run(folder, *functions, *quick, *steps, experiment="rosenbrock", flags=["--overwrite"]) == 0
+    assert run(folder, *settings, experiment="rosenbrock", flags=["--overwrite"]) == 0
     assert {path.name for path in folder.iterdir()} == FILES | {"notes.txt"}
 
 
