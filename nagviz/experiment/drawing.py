@@ -21,6 +21,7 @@ from nagviz.experiment import report
 from nagviz.experiment.ahead import lookaheads
 from nagviz.experiment.config import load
 from nagviz.experiment.noise import METHODS, largest_noise, nesterov
+from nagviz.experiment.observing import DEGREES
 from nagviz.experiment.report import ABOUT, FORMATS, Refusal, Row
 from nagviz.experiment.summary import FORMATS as TELLINGS
 from nagviz.experiment.summary import Summary, summarise
@@ -136,14 +137,26 @@ def _last_picture(folder: Path) -> Picture:
 
 def curves(folder: Path, ways: Ways) -> figures.Figure:
     """What was measured over the steps: every measure, or the first of every problem where there are several."""
-    shown = _shown(folder)
-    several = _is_several(shown)
+    trials = _trials(folder)
+    several = _is_several(trials)
     panels: dict[str, dict[str, tuple]] = {}
-    for problem, of_problem in shown.items():
+    for problem, of_problem in trials.items():
         for name in _measures(of_problem)[: 1 if several else None]:
             label = f"{problem}: {name}" if several else name
-            panels[label] = {optimizer: _series(rows, name) for optimizer, rows in of_problem.items()}
-    return figures.curves(panels, note=_lost(shown), **ways)
+            panels[label] = {
+                optimizer: _series(list(seeds.values()), name)
+                for optimizer, seeds in of_problem.items()
+                if name in next(iter(seeds.values()))[0]
+            }
+    note = "\n".join(line for line in (_lost(_shown(folder)), _spread_over(trials)) if line) or None
+    return figures.curves(panels, note=note, linear=(DEGREES,), **ways)
+
+
+def _spread_over(trials: Trials) -> str | None:
+    counts = {len(seeds) for of_problem in trials.values() for seeds in of_problem.values()}
+    if counts == {1}:
+        return None
+    return f"Mean, and a band of one standard deviation, over {' or '.join(map(str, sorted(counts)))} seeds."
 
 
 def family(folder: Path, ways: Ways) -> figures.Figure:
@@ -437,24 +450,30 @@ def _drawn(drawing: Drawing, folder: Path, stem: Path, formats: Sequence[str], w
 # What a run has measured.
 
 Shown = dict[str | None, dict[str, list[Row]]]  # by problem, where a run has several, and optimizer: its rows
+Trials = dict[str | None, dict[str, dict[int | None, list[Row]]]]  # likewise, and by seed
 
 
 def _shown(folder: Path) -> Shown:
     """The rows of the trial that stands for each optimizer: at the chosen learning rate, from the first seed."""
+    return {
+        problem: {optimizer: next(iter(seeds.values())) for optimizer, seeds in of_problem.items()}
+        for problem, of_problem in _trials(folder).items()
+    }
+
+
+def _trials(folder: Path) -> Trials:
+    """The rows of all trials at the chosen learning rates."""
     chosen = {
         (row.get("problem"), row["optimizer"]): float(row["learning rate"])
         for row in _read(folder / "results.csv", lambda text: list(csv.DictReader(text.splitlines())))
         if row.get("learning rate")
     }
-    trials: dict[tuple, tuple] = {}
-    shown: Shown = {}
+    trials: Trials = {}
     for row in _read(folder / "metrics.jsonl", lambda text: list(map(json.loads, text.splitlines()))):
-        whose, trial = (row.get("problem"), row["optimizer"]), (row.get("learning_rate"), row.get("seed"))
-        if whose in chosen and trial[0] != chosen[whose]:
-            continue
-        if trials.setdefault(whose, trial) == trial:
-            shown.setdefault(whose[0], {}).setdefault(whose[1], []).append(row)
-    return shown
+        problem, optimizer = row.get("problem"), row["optimizer"]
+        if row.get("learning_rate") == chosen.get((problem, optimizer), row.get("learning_rate")):
+            trials.setdefault(problem, {}).setdefault(optimizer, {}).setdefault(row.get("seed"), []).append(row)
+    return trials
 
 
 def _read(file: Path, parse: Callable[[str], Any]) -> Any:
@@ -481,20 +500,34 @@ def _column(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
     return np.array([row[name] for row in rows])
 
 
-def _is_several(shown: Shown) -> bool:
-    return None not in shown
+def _is_several(by_problem: Mapping[str | None, Any]) -> bool:
+    return None not in by_problem
 
 
-def _measures(of_problem: Mapping[str, Sequence[Row]]) -> list[str]:
-    first = next(iter(of_problem.values()))[0]
-    return [name for name in first if name not in ABOUT]
+def _measures(of_problem: Mapping[str, Mapping[Any, Sequence[Row]]]) -> list[str]:
+    """Of all optimizers, of which each has some."""
+    firsts = [rows[0] for seeds in of_problem.values() for rows in seeds.values()]
+    return [name for name in dict.fromkeys(name for row in firsts for name in row) if name not in ABOUT]
 
 
-def _series(rows: Sequence[Row], name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Steps, values, and the steps by which the optimizer had restarted."""
-    steps = np.array([row["step"] for row in rows])
-    values = np.array([math.nan if row[name] is None else row[name] for row in rows])
-    return steps, values, steps[[bool(row.get("restarted")) for row in rows]]
+def _series(seeds: Sequence[Sequence[Row]], name: str) -> tuple[np.ndarray, ...]:
+    """Of one seed: steps, values, and the steps by which the optimizer had restarted; of several, mean and spread.
+
+    There is no mean at a step that a seed did not reach.
+    """
+    if len(seeds) == 1:
+        (rows,) = seeds
+        steps = np.array([row["step"] for row in rows])
+        return steps, _values(rows, name), steps[[bool(row.get("restarted")) for row in rows]]
+    steps = np.unique([row["step"] for rows in seeds for row in rows])
+    values = np.full((len(seeds), len(steps)), np.nan)
+    for rows, of_seed in zip(seeds, values, strict=True):
+        of_seed[np.isin(steps, [row["step"] for row in rows])] = _values(rows, name)
+    return steps, values.mean(axis=0), steps[:0], values.std(axis=0, ddof=1)
+
+
+def _values(rows: Sequence[Row], name: str) -> np.ndarray:
+    return np.array([math.nan if row[name] is None else row[name] for row in rows])
 
 
 # What a figure says besides.

@@ -14,7 +14,7 @@ from nagviz.experiment.report import Refusal
 from nagviz.experiment.rivals import make_rival
 from nagviz.experiment.tables.runs import Config
 
-_BARE = dict.fromkeys(("restart", "learning_rate_schedule", "clip", "weight_decay", "decay_at"))  # the method alone
+BARE = dict.fromkeys(("restart", "learning_rate_schedule", "clip", "weight_decay", "decay_at"))  # the method alone
 
 
 class Method(NamedTuple):
@@ -37,7 +37,7 @@ def make_methods(config: Config) -> dict[str, Method]:
         if table.kind in MEMBERS:
             rate, known = table.learning_rate or 1.0, Known(config.family.condition_number, config.steps)
             try:
-                rival = make_rival(table.model_copy(update=_BARE), (rate,), known)
+                rival = make_rival(table.model_copy(update=BARE), (rate,), known)
             except ValueError as error:
                 raise Refusal(f"optimizers.{i}: {error}, for the map of [family]") from None
             made[table.name] = Method(rival.optimizer(rate), rate)

@@ -13,6 +13,7 @@ import numpy as np
 
 from nagviz import landscape
 from nagviz.experiment.measures import measurer
+from nagviz.experiment.observing import observed
 from nagviz.experiment.problems import Problem
 from nagviz.experiment.report import Refusal
 from nagviz.experiment.rivals import Rival
@@ -85,7 +86,7 @@ def read_chosen(problem: Problem, folder: Path, number: int, rival: Rival) -> Ou
 def _at_ends(problem: Problem) -> Problem:
     """With no more measured than what decides."""
     deciding = {name: measure for name, measure in problem.measures.items() if name == problem.validated}
-    return problem._replace(measures=deciding, measure_every=problem.steps, lookahead=False)
+    return problem._replace(measures=deciding, measure_every=problem.steps, lookahead=False, observed=())
 
 
 def read_path(problem: Problem, file: Path) -> tuple[landscape.Trajectory, dict]:
@@ -112,6 +113,7 @@ def _outcome(problem: Problem, rival: Rival, trial: Trial, seed: int, measured: 
     path, facts = read_path(problem, trial.file)
     rows = np.unique([*range(0, len(path.steps), problem.measure_every), len(path.steps) - 1])
     steps = np.asarray(path.steps)[rows]
+    kept = observed(problem.observed, rival, trial.learning_rate, steps, lambda name: _beside(trial.file, name)[rows])
     marks = steps[np.searchsorted(steps, np.asarray(facts["marks"], int))]
     return Outcome(
         rival.name,
@@ -119,7 +121,7 @@ def _outcome(problem: Problem, rival: Rival, trial: Trial, seed: int, measured: 
         seed,
         trial.file,
         steps,
-        _measures(problem, trial.file, path, rows, measured),
+        _measures(problem, trial.file, path, rows, measured) | kept,
         facts["seconds"],
         facts["diverged"],
         facts["restarts"],
@@ -136,6 +138,10 @@ def _measures(problem: Problem, file: Path, path: landscape.Trajectory, rows: np
     first, *others = seen
     at_y = measured(jax.tree.map(lambda leaf: leaf[rows], ahead.params))[first]
     return {first: seen[first], f"{first} at look-ahead": at_y, **{name: seen[name] for name in others}}
+
+
+def _beside(file: Path, name: str) -> np.ndarray:
+    return np.asarray(load(file, point=name)[0].params)
 
 
 def choose(grid: dict[float, tuple[Outcome, ...]], validated: str | None) -> float:

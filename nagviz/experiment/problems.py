@@ -18,6 +18,7 @@ from nagviz.experiment.data import Dataset, breast_cancer, digest
 from nagviz.experiment.functions import Landscape
 from nagviz.experiment.measures import AT_ONCE, Measure, mean_over, measurer, of_point, predictor
 from nagviz.experiment.models import QUANTITIES, SCORES
+from nagviz.experiment.observing import observer
 from nagviz.experiment.own import require_trust, source_digest
 from nagviz.experiment.report import Refusal
 from nagviz.experiment.rivals import Rival, make_rival
@@ -63,6 +64,8 @@ class Problem(NamedTuple):
     x64: bool = False  # whether it is worked on in float64
     digest: str | None = None  # of the arrays of its data
     source: str = ""  # whence these are, and under which licence
+    observed: tuple[str, ...] = ()  # what is kept beside the rows of a path: keys of `observing.LABELS`
+    probe: Measure | None = None  # the loss of which that is; the one that is cut if left out
 
     def precision(self) -> AbstractContextManager:
         """In which to work on it."""
@@ -76,7 +79,12 @@ class Problem(NamedTuple):
             return measured(points)["watched"]
 
         end = (self.snapshots, self.tolerance, self.checkpoint_every, self.lookahead)
-        return [Course(self.loss, r.optimizer, r.deployed, r.restarts, watch, *end) for r in self.rivals]
+        return [
+            Course(self.loss, r.optimizer, r.deployed, r.restarts, watch, *end, self._observer(r)) for r in self.rivals
+        ]
+
+    def _observer(self, rival: Rival) -> Callable[[Any, Any], dict[str, jax.Array]]:
+        return observer(self.observed, self.probe or self.sliced, rival)
 
     def trials(self, folder: Path, number: int, rival: Rival) -> list[Trial]:
         """Where a rival starts, once for each learning rate and seed, if this is the run's problem of that number."""
@@ -219,6 +227,8 @@ def _of_dataset(config: DataRun, dataset: Dataset) -> Problem:
         standpoint=Standpoint(**config.plane.model_dump()),
         digest=digest(dataset),
         source=dataset.source,
+        observed=config.observe,
+        probe=Measure(loss, few),
     )
 
 
@@ -253,6 +263,7 @@ def _planar(config: FunctionRun, entry: PlanarFunction) -> Problem:
         checkpoint_every=config.checkpoint_every,
         measure_every=config.measure_every,
         lookahead=config.lookahead,
+        observed=config.observe,
         quantity="f(x, y)",
         sliced=of_point(surface.function),
         space=(landscape.Plane(jnp.zeros(2), (axes[0], axes[1]), ("x", "y")), [entry.x, entry.y]),
@@ -282,6 +293,7 @@ def _convex(config: FunctionRun, entry: Logistic) -> Problem:
         checkpoint_every=config.checkpoint_every,
         measure_every=config.measure_every,
         lookahead=config.lookahead,
+        observed=config.observe,
         quantity=f"logistic loss, {len(breast_cancer().targets)} samples",
         sliced=of_point(surface.function),
         margin=entry.margin,

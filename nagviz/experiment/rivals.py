@@ -28,6 +28,8 @@ class Rival(NamedTuple):
     optimizer: Callable[[Rate], optax.GradientTransformation]  # at a learning rate
     deployed: Callable[[optax.OptState, Any], Any]  # state, params -> the point that is measured
     restarts: Callable[[optax.OptState], jax.Array]  # how often it has restarted
+    table: Optimizer  # of the config, and
+    known: Known  # what was known of the problem: what it is made from
 
 
 def make_rival(table: Optimizer, learning_rates: Sequence[float], known: Known = Known()) -> Rival:  # noqa: B008
@@ -47,7 +49,7 @@ def make_rival(table: Optimizer, learning_rates: Sequence[float], known: Known =
 
     for rate in learning_rates:
         optimizer(rate)  # refuses what does not go together
-    return Rival(table.name, tuple(learning_rates), optimizer, *_readers(table))
+    return Rival(table.name, tuple(learning_rates), optimizer, *_readers(table), table, known)
 
 
 def _method(table, rate: Rate, known: Known) -> list[optax.GradientTransformation]:

@@ -46,6 +46,8 @@ class Course(NamedTuple):
     tolerance: float | None = None  # of `watch`, at which a path is complete
     checkpoint_every: int = 1000  # steps, at least; a chunk is no longer
     lookahead: bool = False  # whether a row keeps the parameters where the gradient is taken, beside the point
+    # state, parameters -> further numbers to be kept beside a row, by name
+    observe: Callable[[optax.OptState, Any], dict[str, jax.Array]] = lambda state, params: {}
 
 
 class Trial(NamedTuple):
@@ -218,7 +220,11 @@ def _run(course: Course, trials: Sequence[Trial], advance, interrupted: Callable
 def _row(course: Course, state, params):
     """What is kept at a snapshot."""
     ahead = {"lookahead": params} if course.lookahead else {}
-    return course.deployed(state, params), {"restarts": course.restarts(state), **ahead}
+    return course.deployed(state, params), {
+        "restarts": course.restarts(state),
+        **course.observe(state, params),
+        **ahead,
+    }
 
 
 def _open(course: Course, trials: Sequence[Trial]) -> dict[int, Recorder]:

@@ -29,7 +29,7 @@ from nagviz.figures.eigenvalues import Spectrum, draw_spectrum, spectrum
 from nagviz.figures.interactive import surface_html
 from nagviz.figures.key import draw_key
 from nagviz.figures.levels import loss_levels, round_ticks
-from nagviz.figures.lines import curves, draw_curve
+from nagviz.figures.lines import curves, draw_band, draw_curve
 from nagviz.figures.map import draw_ground, draw_method, family
 from nagviz.figures.multiples import compare, one_each
 from nagviz.figures.panels import landscape, landscapes
@@ -64,6 +64,7 @@ __all__ = [
     "context",
     "curves",
     "cuts",
+    "draw_band",
     "draw_bar",
     "draw_contours",
     "draw_curve",

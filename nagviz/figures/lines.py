@@ -7,11 +7,12 @@
 ('log', 'train loss')
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import FillBetweenPolyCollection
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
@@ -20,7 +21,8 @@ from nagviz.figures.key import draw_key, wrapped
 from nagviz.figures.levels import tick_text
 from nagviz.figures.style import Figure, Look
 
-Series = tuple[Any, ...]  # steps and values, both (T,), and the steps among them at which the method restarted
+# Steps and values, both (T,); the steps among them at which the method restarted; (T,) the spread around the values.
+Series = tuple[Any, ...]
 
 SHAPE = 0.68  # height to width of a panel's axes
 MARKS = 8  # markers along a curve
@@ -46,6 +48,24 @@ def draw_curve(ax: Axes, steps: Any, values: Any, look: Look, label: str | None 
     return line
 
 
+def draw_band(ax: Axes, steps: Any, values: Any, spread: Any, look: Look) -> FillBetweenPolyCollection:
+    """A band from a spread below a curve to one above it; where it is not finite there is none.
+
+    On a logarithmic axis a band that reaches down to zero goes to the lower edge.
+
+    Args:
+        ax: the axes.
+        steps: (T,) increasing.
+        values: (T,).
+        spread: (T,), such as the standard deviation over seeds.
+        look: of the curve.
+    """
+    x, y, off = (np.asarray(column, np.float64) for column in (steps, values, spread))
+    if not x.shape == y.shape == off.shape:
+        raise ValueError(f"steps has shape {x.shape}, values {y.shape} and spread {off.shape}: give all as (T,)")
+    return ax.fill_between(x, y - off, y + off, where=np.isfinite(y) & np.isfinite(off), **style.band(look))
+
+
 def draw_restarts(ax: Axes, steps: Any, values: Any, restarts: Any, look: Look) -> Line2D:
     """Ticks across a curve where its method forgot the velocity.
 
@@ -68,6 +88,7 @@ def curves(
     note: str | None = None,
     looks: Mapping[str, Look] | None = None,
     across: str = "step",
+    linear: Collection[str] = (),
 ) -> Figure:
     """Panels side by side (four stand two by two) under one key.
 
@@ -76,12 +97,13 @@ def curves(
 
     Args:
         panels: by the label of the y axis: by name, (steps, values), or (steps, values, restarts) with the steps
-            at which the method forgot its velocity.
+            at which the method forgot its velocity, or (steps, values, restarts, spread) with what a band shows.
         width: inches.
         note: a line of small text under the key.
         looks: `looks(names)` of the whole run.
         across: what stands in place of the step, such as a batch size: positive numbers, drawn by their ratios and
             each with a tick of its own.
+        linear: labels whose axis is linear in any case, as that of an angle.
     """
     if not panels:
         raise ValueError("panels is empty: give at least one {label: {name: (steps, values)}}")
@@ -92,10 +114,12 @@ def curves(
         figure = Figure(figsize=(width, rows * (SHAPE * (width / columns - 0.5) + 0.4)))
         grid = figure.add_gridspec(rows, columns)
         for (label, series), cell in zip(panels.items(), grid, strict=False):
-            _draw_panel(figure.add_subplot(cell), label, series, table, across)
+            _draw_panel(ax := figure.add_subplot(cell), label, series, table, across)
+            if label not in linear:
+                scale_losses([ax], [values for _, values, *_ in series.values()])
         entries = {name: Line2D([], [], **style.curve(look)) for name, look in table.items()}
         restarted = any(
-            np.size(marked) for series in panels.values() for _, _, *marks in series.values() for marked in marks
+            np.size(marked) for series in panels.values() for _, _, *more in series.values() for marked in more[:1]
         )
         hints = {"restart": Line2D([], [], **style.tick(style.NEUTRAL))} if restarted else None
         draw_key(figure, entries, hints=hints, note=note)
@@ -103,10 +127,12 @@ def curves(
 
 
 def _draw_panel(ax: Axes, label: str, series: Mapping[str, Series], table: Mapping[str, Look], across: str) -> None:
-    for name, (steps, values, *restarts) in series.items():
+    for name, (steps, values, *more) in series.items():
         draw_curve(ax, steps, values, table[name], name)
-        for marked in restarts:
+        for marked in more[:1]:
             draw_restarts(ax, steps, values, marked, table[name])
+        for spread in more[1:]:
+            draw_band(ax, steps, values, spread, table[name])
     ax.set_xlabel(across, parse_math=False)
     ax.set_ylabel(wrapped(label, 1.8), parse_math=False)
     if across == "step":
@@ -116,9 +142,6 @@ def _draw_panel(ax: Axes, label: str, series: Mapping[str, Series], table: Mappi
     ax.margins(x=0.02)
     ax.grid(axis="y", **style.GRID)
     ax.spines[["top", "right"]].set_visible(False)
-    ratio = log_ratio([np.asarray(values, np.float64) for _, values, *_ in series.values()])
-    if ratio > 10:
-        _make_log(ax, ratio)
 
 
 def scale_steps(ax: Axes, lengths: Sequence[float]) -> None:
@@ -162,9 +185,8 @@ def scale_losses(axes: Sequence[Axes], values: Sequence[np.ndarray]) -> None:
     for ax in axes:
         if ratio > 10:
             _make_log(ax, ratio)
-    low, high = np.array([ax.get_ylim() for ax in axes]).T
-    for ax in axes:
-        ax.set_ylim(low.min(), high.max())
+    for ax in axes[1:]:
+        ax.sharey(axes[0])
 
 
 def _make_log(ax: Axes, ratio: float) -> None:

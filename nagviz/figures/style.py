@@ -307,6 +307,11 @@ def curve(look: Look) -> dict[str, Any]:
     }
 
 
+def band(look: Look) -> dict[str, Any]:
+    """The spread around a curve: fainter than the curve, and under all curves."""
+    return {"color": look.color, "alpha": 0.18, "linewidth": 0.0, "zorder": 0.01 * look.order}
+
+
 def cut(color: str, index: int) -> dict[str, Any]:
     """The curve of a loss along a line: the first solid, and the others each in dashes of its own."""
     dash = "-" if index == 0 else DASHES[(index - 1) % len(DASHES)]

@@ -121,7 +121,7 @@ def test_metrics_say_which_steps_restarted_and_at_which_one_a_trial_was_lost(fol
     assert not any("diverged" in r for r in of["rosenbrock", "NAG"] + of["quadratic", "SGD"])
     assert [r.get("diverged") for r in of["rosenbrock", "SGD"]][-1] == 1
     shown = drawing._shown(folder)
-    steps, values, marks = drawing._series(shown["rosenbrock"]["NAG"], "loss")
+    steps, values, marks = drawing._series([shown["rosenbrock"]["NAG"]], "loss")
     assert (steps.tolist(), marks.tolist()) == ([0, 2, 4, 6], [4, 6])
     assert np.isfinite(values).all()
     assert drawing._lost(shown) == "SGD diverged at step 1 of rosenbrock"
@@ -141,6 +141,24 @@ def test_of_several_trials_the_chosen_rates_first_seed_is_shown(tmp_path):
     (tmp_path / "results.csv").write_text("optimizer,learning rate,loss\nNAG,0.2,5.2\n")
     (shown,) = drawing._shown(tmp_path).values()
     assert [(row["step"], row["loss"]) for row in shown["NAG"]] == [(0, 5.2), (4, 5.2)]
+
+
+def test_of_several_seeds_the_mean_and_spread_are_drawn_as_far_as_all_of_them_go(tmp_path):
+    lines = [
+        {"optimizer": "NAG", "seed": seed, "step": step, "loss": None if (seed, step) == (1, 4) else seed + step}
+        for seed, last in ((0, 8), (1, 12), (2, 12))
+        for step in range(0, last + 1, 4)
+    ]
+    (tmp_path / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    (tmp_path / "results.csv").write_text("optimizer,loss\nNAG,5.2\n")
+    trials = drawing._trials(tmp_path)
+    steps, mean, marks, spread = drawing._series(list(trials[None]["NAG"].values()), "loss")
+    assert steps.tolist() == [0, 4, 8, 12]
+    np.testing.assert_array_equal(mean, [1, np.nan, 9, np.nan])
+    np.testing.assert_array_equal(spread, [1, np.nan, 1, np.nan])
+    assert not marks.size
+    figure = drawing.curves(tmp_path, {})
+    assert "Mean, and a band of one standard deviation, over 3 seeds." in {text.get_text() for text in figure.texts}
 
 
 def test_what_is_kept_of_a_picture_comes_back(tmp_path):

@@ -7,7 +7,7 @@ from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from nagviz.figures import PAGE, curves, draw_curve, looks
+from nagviz.figures import PAGE, curves, draw_band, draw_curve, looks
 
 t = np.arange(200)
 NAMES = ["SGD", "NAG"]
@@ -138,3 +138,25 @@ def test_a_dollar_in_a_name_is_a_dollar():
     figure = curves({"$a_b": {"$x$ and $": (np.arange(3), np.ones(3)), "NAG": (np.arange(3), np.ones(3))}})
     figure.savefig(io.BytesIO(), format="png")
     assert figure.legends[0].get_texts()[0].get_text() == "$x$ and $"
+
+
+def test_a_band_reaches_one_spread_to_either_side_and_leaves_gaps():
+    steps, values, spread = np.arange(6.0), np.array([5.0, 4, 3, np.nan, 2, 1]), np.full(6, 0.5)
+    band = draw_band(Figure().subplots(), steps, values, spread, looks(["NAG"])["NAG"])
+    first, second = (path.vertices for path in band.get_paths())
+    assert (first[:, 0].max(), second[:, 0].min()) == (2, 4)
+    for x, mean in [(0, 5), (2, 3)]:
+        assert {y for a, y in first.tolist() if a == x} == {mean - 0.5, mean + 0.5}
+    with pytest.raises(ValueError, match=r"spread \(5,\): give all as \(T,\)"):
+        draw_band(Figure().subplots(), steps, values, spread[1:], looks(["NAG"])["NAG"])
+
+
+def test_a_spread_is_drawn_under_its_curve_and_an_angle_is_never_on_a_logarithmic_axis():
+    angle = np.geomspace(1, 170, 200)
+    figure = curves({"loss": {"NAG": (t, 0.9**t, t[:0], 0.1 * 0.9**t)}, "angle": {"NAG": (t, angle)}}, linear=["angle"])
+    loss, turn = figure.axes
+    assert (loss.get_yscale(), turn.get_yscale()) == ("log", "linear")
+    (band,) = loss.collections
+    assert band.get_zorder() < loss.lines[0].get_zorder()
+    assert same_color(band.get_facecolor()[0, :3], loss.lines[0].get_color())
+    assert not turn.collections

@@ -89,6 +89,9 @@ class Sharpness(Record):
     count: Annotated[int, Field(ge=1, le=16)] = 1  # eigenvalues at each
 
 
+Observed = Literal["loss at y", "gradient norm", "angle", "momentum", "learning rate"]
+
+
 class Run(Record):
     """What all runs have."""
 
@@ -105,6 +108,7 @@ class Run(Record):
     lookahead: bool = False  # whether a path keeps the look-ahead point y beside the point that is deployed
     checkpoint_every: Count = 1000  # steps between two states that --resume goes on from, at least
     measure_every: Count = 1  # snapshots between two that are measured; the first and the last are in any case
+    observe: tuple[Observed, ...] = ()  # at every snapshot, of the method and of the loss of at most 256 samples
     slice: Grid = Grid()
     family: Family | None = None
     table: Table | None = None
