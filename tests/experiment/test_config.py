@@ -77,8 +77,8 @@ NAG_KEYS = (
     "momentum, schedule"
 )
 ROOT_KEYS = (
-    "allowed: name, seed, seeds, steps, every, checkpoint_every, measure_every, slice, family, table, "
-    "noise, optimizers, sinks, data, model, training, sharpness, loss, plane, functions"
+    "allowed: name, seed, seeds, steps, every, snapshots, lookahead, checkpoint_every, measure_every, observe, slice, "
+    "family, table, noise, optimizers, sinks, data, model, training, sharpness, loss, plane, functions"
 )
 SETS = (
     "allowed: breast_cancer, characters, cifar10, diabetes, digits, fashion_mnist, hf, mnist, mnist1d, mnist_subset, "
