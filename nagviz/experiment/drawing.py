@@ -141,13 +141,8 @@ def curves(folder: Path, ways: Ways) -> figures.Figure:
     several = _is_several(trials)
     panels: dict[str, dict[str, tuple]] = {}
     for problem, of_problem in trials.items():
-        for name in _measures(of_problem)[: 1 if several else None]:
-            label = f"{problem}: {name}" if several else name
-            panels[label] = {
-                optimizer: _series(list(seeds.values()), name)
-                for optimizer, seeds in of_problem.items()
-                if name in next(iter(seeds.values()))[0]
-            }
+        for name, series in list(_measured(of_problem).items())[: 1 if several else None]:
+            panels[f"{problem}: {name}" if several else name] = series
     note = "\n".join(line for line in (_lost(_shown(folder)), _spread_over(trials)) if line) or None
     return figures.curves(panels, note=note, linear=(DEGREES,), **ways)
 
@@ -223,17 +218,14 @@ def _cut(file: Path, folder: Path, ways: Ways) -> figures.Figure:
 def page(folder: Path, ways: Ways) -> figures.Page:
     """The landscapes to explore, with what was measured over the steps."""
     _require_no_width("page", ways)
-    shown = _shown(folder)
+    shown, trials = _shown(folder), _trials(folder)
     several, run = _is_several(shown), load(folder / "config.toml")
     scenes = {}
     for file in _seen(folder):
         picture = _picture_of(file)
-        of_problem = shown[picture.title if several else None]
-        curves = {
-            name: {optimizer: _series(rows, name) for optimizer, rows in of_problem.items()}
-            for name in _measures(of_problem)
-        }
-        said = (_lost({None: of_problem}), _misread(picture))
+        problem = picture.title if several else None
+        curves = _measured(trials[problem])
+        said = (_lost({None: shown[problem]}), _misread(picture))
         note = "\n".join(filter(None, said))
         ahead = lookaheads(run, picture.seen)
         scenes[picture.title] = figures.Scene(picture.cut, picture.seen, curves, ahead, note)
@@ -471,7 +463,7 @@ def _trials(folder: Path) -> Trials:
     trials: Trials = {}
     for row in _read(folder / "metrics.jsonl", lambda text: list(map(json.loads, text.splitlines()))):
         problem, optimizer = row.get("problem"), row["optimizer"]
-        if row.get("learning_rate") == chosen.get((problem, optimizer), row.get("learning_rate")):
+        if row.get("learning_rate") == chosen.setdefault((problem, optimizer), row.get("learning_rate")):
             trials.setdefault(problem, {}).setdefault(optimizer, {}).setdefault(row.get("seed"), []).append(row)
     return trials
 
@@ -504,10 +496,18 @@ def _is_several(by_problem: Mapping[str | None, Any]) -> bool:
     return None not in by_problem
 
 
-def _measures(of_problem: Mapping[str, Mapping[Any, Sequence[Row]]]) -> list[str]:
-    """Of all optimizers, of which each has some."""
+def _measured(of_problem: Mapping[str, Mapping[Any, Sequence[Row]]]) -> dict[str, dict[str, tuple[np.ndarray, ...]]]:
+    """By measure, and by optimizer: of all optimizers, each has some."""
     firsts = [rows[0] for seeds in of_problem.values() for rows in seeds.values()]
-    return [name for name in dict.fromkeys(name for row in firsts for name in row) if name not in ABOUT]
+    names = [name for name in dict.fromkeys(name for row in firsts for name in row) if name not in ABOUT]
+    return {
+        name: {
+            optimizer: _series(list(seeds.values()), name)
+            for optimizer, seeds in of_problem.items()
+            if name in next(iter(seeds.values()))[0]
+        }
+        for name in names
+    }
 
 
 def _series(seeds: Sequence[Sequence[Row]], name: str) -> tuple[np.ndarray, ...]:

@@ -172,6 +172,15 @@ def require_run(folder: Path) -> Path:
     return folder / "config.toml"
 
 
+def read_facts(folder: Path) -> dict[str, Any]:
+    """What a run's results depend on beside its config: versions, devices, seeds, data.
+
+    Raises:
+        Refusal: they are damaged.
+    """
+    return _kept(folder / "environment.json", _facts)
+
+
 class Identity(NamedTuple):
     """Which run it is, wherever its folder lies."""
 
@@ -185,7 +194,7 @@ def identity(folder: Path) -> Identity:
     Raises:
         Refusal: the folder's config or facts are missing or damaged.
     """
-    data = _kept(folder / "environment.json", json.loads).get("data", {})
+    data = read_facts(folder).get("data", {})
     config = _kept(folder / "config.toml", str)
     name = _kept(folder / "config.toml", tomllib.loads).get("name", "")
     return Identity(name, hashlib.sha256((config + json.dumps(data, sort_keys=True)).encode()).hexdigest())
@@ -230,16 +239,20 @@ def _by_key(value: Any, *keys: str) -> dict[str, str]:
     return found or {".".join(keys): json.dumps(value)}
 
 
+def _facts(text: str) -> dict[str, Any]:
+    return dict(json.loads(text))
+
+
 def _kept(file: Path, parse: Callable[[str], Any]) -> Any:
     try:
         return parse(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise Refusal(f"{file} is damaged: {error}; give it back, or --overwrite, or --out DIR") from None
 
 
 def _note_versions(written: Path) -> None:
     """Tell what is other than when the run was begun, and put it on record where it was not last time."""
-    before, present = _kept(written, json.loads), environment()
+    before, present = _kept(written, _facts), environment()
     other = {what: now for what, now in present.items() if before.get(what, now) != now}
     resumed = before.get("resumed", [])
     if other != (resumed[-1] if resumed else {}):
@@ -279,7 +292,7 @@ def require_same_inputs(written: Path, facts: Mapping[str, Any]) -> None:
     Raises:
         Refusal: they differ, or the file is damaged.
     """
-    before = _kept(written, json.loads)
+    before = _kept(written, _facts)
     for kind, said in {"data": "on other {} data", "code": "of another {}"}.items():
         there = before.get(kind, {})
         for name, digest in facts.get(kind, {}).items():

@@ -7,7 +7,6 @@ Markdown it links the figures that lie beside it.
 from __future__ import annotations
 
 import csv
-import json
 import os
 import re
 import shlex
@@ -75,7 +74,7 @@ def summarise(folder: Path) -> Summary:
         run = load(file)
     except ConfigError as error:
         raise Refusal(str(error)) from None
-    held = _read_facts(folder / "environment.json")
+    held = report.read_facts(folder)
     return Summary(
         run.name,
         run.question,
@@ -86,15 +85,8 @@ def summarise(folder: Path) -> Summary:
         facts={name: _listed(value) for name, value in held.items() if name not in ("data", "sources")},
         again=_again(run),
         config=file.read_text(encoding="utf-8"),
-        fingerprint=report.fingerprint(folder),
+        fingerprint=report.identity(folder).fingerprint[:12],
     )
-
-
-def _read_facts(file: Path) -> dict:
-    try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise Refusal(f"{file} is damaged: {error}; nagviz run --resume writes it anew") from None
 
 
 def _listed(value: object) -> str:

@@ -286,7 +286,8 @@ def _curve(label: str, series: Mapping[str, Series]) -> dict[str, Any]:
     return {"label": label, "log": bool(decades > 10), "off": False, "series": made}
 
 
-def _series(name: str, step: Any, values: Any, marks: Any = ()) -> dict[str, Any]:
+def _series(name: str, step: Any, values: Any, marks: Any = (), spread: Any = None) -> dict[str, Any]:
+    del spread  # a band of each would hide the others on a screen
     step, values = np.asarray(step, np.float64), np.asarray(values, np.float64)
     if step.shape != values.shape or step.ndim != 1:
         raise ValueError(f"{name!r} has steps of shape {step.shape} and values {values.shape}: give both as (T,)")

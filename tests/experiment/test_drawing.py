@@ -86,7 +86,7 @@ def test_every_figure_carries_the_fingerprint_of_its_run(folder, tmp_path):
 def test_what_nobody_named_is_drawn_where_it_can_be_as_asked(folder, tmp_path, capsys):
     for words, files in (
         (["--format", "svg"], ["curves.svg", "family.svg", "landscape.svg"]),
-        (["--format", "html"], ["page.html"]),
+        (["--format", "html"], ["page.html", "report.html"]),
         (["--width", "5"], ["curves.png", "family.pdf", "family.png", "landscape.pdf", "landscape.png"]),
     ):
         assert main(["figure", str(folder), "--out", str(tmp_path / words[1]), *words]) == 0
@@ -206,7 +206,7 @@ def test_optimizers_and_runs_are_compared_when_asked(folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["map"], "offers no figure 'map'; it has landscape, page, curves, family, step, field, surface"),
+        (["map"], "offers no figure 'map'; it has landscape, page, curves, family, report, step, field, surface"),
         (["curves", "--with", "odd"], "--with does nothing to curves: it is of compare; leave it out, or name that"),
         (["compare", "--with", "nowhere"], "nowhere holds no run"),
         (["landscape", "--format", "gif"], "--format gif: landscape has png, pdf, svg"),
@@ -284,7 +284,7 @@ def test_a_damaged_folder_is_told_as_far_as_it_goes(folder, capsys):
     assert "results.md is damaged" in out
 
 
-ON_DEMAND = ("step", "field", "surface", "animation")
+ON_DEMAND = ("step", "field", "surface", "compare", "animation")
 
 
 def test_what_is_drawn_on_demand_only_is_told_and_drawn_by_name(folder, tmp_path, capsys):
@@ -311,7 +311,7 @@ def test_a_surface_is_written_for_paraview(folder):
     ("words", "said"),
     [
         (["landscape", "--at", "3"], "--at does nothing to landscape: it is of step; leave it out, or name that"),
-        (["--at", "3"], "--at does nothing to landscape, curves, family: it is of step"),
+        (["--at", "3"], "--at does nothing to landscape, page, curves, family, report: it is of step"),
         (["family", "--problem", "quadratic"], "it is of step, field, surface, animation"),
         (["animation", "--format", "pdf"], "--format pdf: animation has gif, png, mp4"),
         (["surface", "--format", "gif"], "--format gif: surface has png, pdf, svg, html, vts"),

@@ -22,6 +22,8 @@ FILES = {
     "landscape.png",
     "metrics.jsonl",
     "paths",
+    "report.html",
+    "report.md",
     "results.csv",
     "results.md",
     "slices",
