@@ -138,3 +138,25 @@ def test_the_same_input_is_the_same_bytes(kind):
     for file in files:
         compare(one_each(CUT, {"NAG": WAY})).savefig(file, format=kind, dpi=60)
     assert files[0].getvalue() == files[1].getvalue()
+
+
+HOSTILE = {
+    "constant": np.full_like(BOWL, 3.0),
+    "all NaN": np.full_like(BOWL, np.nan),
+    "half infinite": np.where(x > 0, np.inf, BOWL),
+    "tiny": 1e-30 * BOWL,
+    "huge": 1e30 * BOWL,
+    "negative": -BOWL,
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_any_loss_and_any_path_stand_beside_another(name):
+    odd = CUT._replace(values=HOSTILE[name], labels=("x" * 40, "\u5b66\u7fd2\u7387 \U0001f600 \u0645"))
+    paths = {"one point": WAY[:1], "off": WAY + 90, "lost": np.where(np.arange(20)[:, None] > 9, np.nan, WAY)}
+    ten = {f"optimizer with a name of forty signs, no. {i}": WAY * (1 - 0.05 * i) for i in range(10)}
+    for other in (CUT, odd):
+        figure = compare({"odd": (odd, paths), "\u5b66" * 20: (other, ten)})
+        figure.savefig(io.BytesIO(), format="png", dpi=50)
+        assert ("no finite loss on this slice" in words(figure)) == (name == "all NaN")
+        assert len(bars(figure)) == (0 if name == "all NaN" and other is odd else 1)
