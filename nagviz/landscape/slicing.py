@@ -17,6 +17,7 @@ import jax
 import numpy as np
 
 from nagviz.landscape.plane import Plane
+from nagviz.landscape.spreading import gathered, own_mesh, require_mesh
 from nagviz.landscape.surface import Question, Surface, arrange, ask, tabulator
 from nagviz.landscape.sweep import Effort, Plan, even, real_dtype, require_effort
 from nagviz.landscape.tiles import (
@@ -72,6 +73,7 @@ def evaluate(
     compute_dtype: Any = None,
     effort: Effort = Effort(),  # noqa: B008
     quantity: str = "loss",
+    mesh: jax.sharding.Mesh | None = None,
     store: Path | None = None,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Slice:
@@ -102,6 +104,8 @@ def evaluate(
         compute_dtype: parameters at each point and data are rounded to this dtype, as `jax.numpy.bfloat16`.
         effort: memory, and how to go about it.
         quantity: the name of what is evaluated, for a colour bar.
+        mesh: devices to spread the points over, in one axis, as `jax.make_mesh((n,), ("grid",), axis_types=...)`.
+            It may span processes, which then all call this and all get the whole slice.
         store: a folder where tiles of the grid are kept as they are finished, as a zarr v3 array. Called again
             with the same inputs, an evaluation that was killed carries on there, in the way that it had begun,
             and gives the same values.
@@ -116,7 +120,7 @@ def evaluate(
         ValueError: a grid that is empty, not increasing or not finite, or that does not fit the plane; axes
             unlike the origin; statistics that are a function together with gradient; no batch, or batches
             that differ in more than their sizes; a loss that is no scalar; a budget that one point exceeds; a
-            store that is another slice's, or is damaged.
+            store that is another slice's, or is damaged; a mesh that points cannot be spread over.
 
     Example:
         >>> import jax.numpy as jnp, nagviz as nv
@@ -137,6 +141,7 @@ def evaluate(
         raise ValueError(
             f"metrics must not have an entry {quantity!r}, which is the loss; name it, or give another quantity"
         )
+    require_mesh(mesh, store)
     effort = require_effort(effort)
     functions = {quantity: loss, **(metrics or {})}
     asked = ask(Question(functions, batches, weights, statistics, int(gradient), compute_dtype), plane)
@@ -146,7 +151,11 @@ def evaluate(
     done = _stored(rows, work.tile, tiles)
     advance = _progress(report, len(rows), rows[..., 0].size * asked.samples)
     later = work.tile != rows.shape[:2]  # tiles that would find again what this one prepared
-    tabulate = tabulator(asked, work.plan, max(0, effort.budget - work.bytes) if later else 0, advance)
+    hold = max(0, effort.budget - work.bytes) if later else 0
+    shared = mesh is not None and jax.process_count() > 1  # then what is done is known when it is gathered
+    tabulate = tabulator(asked, work.plan, hold, (lambda units: None) if shared else advance, own_mesh(mesh))
+    if shared:
+        tabulate = gathered(tabulate, lambda points: advance(points * asked.samples))
     chosen = time.perf_counter()
     table = _by_tiles(tabulate, rows, work.tile, tiles, done, lambda points: advance(points * asked.samples))
     work = work._replace(choosing=chosen - started, evaluating=time.perf_counter() - chosen)

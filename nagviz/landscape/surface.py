@@ -207,7 +207,13 @@ def _weigh_alike(asked: Surface, plan: Plan, effort: Effort) -> bool:
     return are_means(task, compiled, plan._replace(points=1, way="map"), pairs, effort)
 
 
-def tabulator(asked: Surface, plan: Plan, hold: int, advance: Callable[[int], None] = lambda units: None):
+def tabulator(
+    asked: Surface,
+    plan: Plan,
+    hold: int,
+    advance: Callable[[int], None] = lambda units: None,
+    mesh: jax.sharding.Mesh | None = None,
+):
     """A function of coordinates (points, axes), compiled beforehand for all shapes of data.
 
     Args:
@@ -215,13 +221,15 @@ def tabulator(asked: Surface, plan: Plan, hold: int, advance: Callable[[int], No
         plan: how.
         hold: bytes that may be kept from one call to the next.
         advance: called with the points times samples that have been done.
+        mesh: devices of this process to spread the points over.
 
     Returns:
         `tabulate(coordinates)`: float64 of shape (points, quantities, 1 and as many as there are derivatives).
     """
+    compiled = compiler(asked.task, mesh) if mesh else asked.compiled
     for form in forms_of(asked.splits, plan.samples):
-        asked.compiled(form, plan)
-    sweep = sweeper(asked.compiled, plan, hold)
+        compiled(form, plan)
+    sweep = sweeper(compiled, plan, hold, mesh.size if mesh else 1)
     for form in forms_of(asked.splits[:1], None) if asked.estimated else ():
         asked.estimated(form, _of_statistics(plan))
     estimate = sweeper(asked.estimated, _of_statistics(plan)) if asked.estimated else None

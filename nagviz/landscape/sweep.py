@@ -23,6 +23,7 @@ import numpy as np
 from nagviz.landscape import affine
 from nagviz.landscape.batching import cut_batch, samples_in, shapes_in
 from nagviz.landscape.plane import Plane
+from nagviz.landscape.spreading import replicated, spread
 
 
 class Effort(NamedTuple):
@@ -106,8 +107,11 @@ def real_dtype() -> np.dtype:
     return jax.dtypes.canonicalize_dtype(np.float64)
 
 
-def compiler(task: Task) -> Callable[[Any, Plan], Compiled]:
-    """A function that compiles a task for data shaped like a piece, each shape and arrangement once."""
+def compiler(task: Task, mesh: jax.sharding.Mesh | None = None) -> Callable[[Any, Plan], Compiled]:
+    """A function that compiles a task for data shaped like a piece, each shape and arrangement once.
+
+    With a mesh, each of its devices takes as many points a call as a plan says.
+    """
     known = {}
 
     def compiled(piece, plan):
@@ -115,13 +119,13 @@ def compiler(task: Task) -> Callable[[Any, Plan], Compiled]:
         shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
         key = tree, shapes, plan._replace(samples=plan.samples and 1)
         if key not in known:
-            known[key] = _compile(task, piece, plan)
+            known[key] = _compile(task, piece, plan, mesh)
         return known[key]
 
     return compiled
 
 
-def _compile(task: Task, piece: Any, plan: Plan) -> Compiled:
+def _compile(task: Task, piece: Any, plan: Plan, mesh: jax.sharding.Mesh | None) -> Compiled:
     """Both phases, compiled ahead of time."""
     leaves, tree = jax.tree.flatten(piece)
     fresh, fresh_tree = jax.tree.flatten(task.fresh)
@@ -156,13 +160,19 @@ def _compile(task: Task, piece: Any, plan: Plan) -> Compiled:
         return tuple(_WAYS[plan.way](lambda c, f: point(held, c, f), coordinates, fresh))
 
     arguments = phases.constants, origin, along, leaves
-    points = jax.ShapeDtypeStruct((plan.points, len(along)), real_dtype())
-    several = [jax.ShapeDtypeStruct((plan.points, *leaf.shape), leaf.dtype) for leaf in fresh]
+    count = plan.points * (mesh.size if mesh else 1)
+    points = jax.ShapeDtypeStruct((count, len(along)), real_dtype())
+    several = [jax.ShapeDtypeStruct((count, *leaf.shape), leaf.dtype) for leaf in fresh]
     first = jax.jit(prepare).lower(*arguments).compile()
     held = jax.eval_shape(prepare, *arguments)[0]
-    second = jax.jit(call).lower(held, points, several).compile()
+    second = jax.jit(spread(call, mesh) if mesh else call).lower(held, points, several).compile()
+
+    def prepared(data):
+        held, finite = first(*arguments[:3], jax.tree.leaves(data))
+        return (replicated(held, mesh) if mesh else held), finite
+
     return Compiled(
-        lambda data: first(*arguments[:3], jax.tree.leaves(data)),
+        prepared,
         second,
         _at_most(leaves if plan.samples else [], _bytes(first), phases.held_bytes, _bytes(second)),
         phases.moved,
@@ -214,13 +224,16 @@ def _bytes(compiled) -> int:
     return memory.temp_size_in_bytes + memory.output_size_in_bytes if memory else 0
 
 
-def sweeper(compiled: Callable[[Any, Plan], Compiled], plan: Plan, hold: int = 0) -> Callable[..., list[np.ndarray]]:
+def sweeper(
+    compiled: Callable[[Any, Plan], Compiled], plan: Plan, hold: int = 0, devices: int = 1
+) -> Callable[..., list[np.ndarray]]:
     """A function that takes a task over points and data, by a plan.
 
     Args:
         compiled: what to evaluate, from `compiler`.
         plan: how.
         hold: bytes that prepared pieces may take from one call to the next, so that a later tile finds them.
+        devices: how many a call is spread over.
 
     Returns:
         `sweep(pieces, coordinates, fresh, advance)`: the sums of share * output over the pieces, in float64,
@@ -248,7 +261,8 @@ def sweeper(compiled: Callable[[Any, Plan], Compiled], plan: Plan, hold: int = 0
         totals = None
         for name, share, piece in pieces:
             chosen, held = prepared(name, piece)
-            outputs = _through(chosen.call, held, coordinates, fresh, plan.points, lambda n, p=piece: advance(n, p))
+            points = plan.points * devices
+            outputs = _through(chosen.call, held, coordinates, fresh, points, lambda n, p=piece: advance(n, p))
             del held
             weighted = [share * output.astype(np.result_type(output, np.float64)) for output in outputs]
             totals = weighted if totals is None else [t + w for t, w in zip(totals, weighted, strict=True)]
