@@ -77,6 +77,17 @@ class Task(NamedTuple):
     order: int = 0  # 1: derivatives by the coordinates follow each array; 2: and, on a plane, the mixed one
 
 
+class Programs(NamedTuple):
+    """A task for data of one shape, on any platform: neither compiled nor run, for what only asks about it."""
+
+    prepare: Any  # jitted, as in `Compiled`, but of the arguments below
+    arguments: tuple[Any, ...]  # of it: constants, origin, axes, data
+    call: Any  # jitted, as in `Compiled`
+    shapes: tuple[Any, ...]  # of its arguments
+    held_bytes: int  # of what the first hands to the second, besides the data
+    moved: bool  # whether anything was taken out because it is linear
+
+
 class Compiled(NamedTuple):
     """A task for data of one shape."""
 
@@ -125,8 +136,8 @@ def compiler(task: Task, mesh: jax.sharding.Mesh | None = None) -> Callable[[Any
     return compiled
 
 
-def _compile(task: Task, piece: Any, plan: Plan, mesh: jax.sharding.Mesh | None) -> Compiled:
-    """Both phases, compiled ahead of time."""
+def programs(task: Task, piece: Any, plan: Plan, mesh: jax.sharding.Mesh | None = None) -> Programs:
+    """Both phases of a task for data shaped like a piece, as `compiler` compiles them."""
     leaves, tree = jax.tree.flatten(piece)
     fresh, fresh_tree = jax.tree.flatten(task.fresh)
     origin, structure = jax.tree.flatten(task.plane.origin)
@@ -163,20 +174,24 @@ def _compile(task: Task, piece: Any, plan: Plan, mesh: jax.sharding.Mesh | None)
     count = plan.points * (mesh.size if mesh else 1)
     points = jax.ShapeDtypeStruct((count, len(along)), real_dtype())
     several = [jax.ShapeDtypeStruct((count, *leaf.shape), leaf.dtype) for leaf in fresh]
-    first = jax.jit(prepare).lower(*arguments).compile()
-    held = jax.eval_shape(prepare, *arguments)[0]
-    second = jax.jit(spread(call, mesh) if mesh else call).lower(held, points, several).compile()
+    shapes = jax.eval_shape(prepare, *arguments)[0], points, several
+    second = jax.jit(spread(call, mesh) if mesh else call)
+    return Programs(jax.jit(prepare), arguments, second, shapes, phases.held_bytes, phases.moved)
+
+
+def _compile(task: Task, piece: Any, plan: Plan, mesh: jax.sharding.Mesh | None) -> Compiled:
+    """Both phases, compiled ahead of time."""
+    made = programs(task, piece, plan, mesh)
+    first = made.prepare.lower(*made.arguments).compile()
+    second = made.call.lower(*made.shapes).compile()
 
     def prepared(data):
-        held, finite = first(*arguments[:3], jax.tree.leaves(data))
+        held, finite = first(*made.arguments[:3], jax.tree.leaves(data))
         return (replicated(held, mesh) if mesh else held), finite
 
-    return Compiled(
-        prepared,
-        second,
-        _at_most(leaves if plan.samples else [], _bytes(first), phases.held_bytes, _bytes(second)),
-        phases.moved,
-    )
+    copied = jax.tree.leaves(piece) if plan.samples else []
+    most = _at_most(copied, _bytes(first), made.held_bytes, _bytes(second))
+    return Compiled(prepared, second, most, made.moved)
 
 
 def _at_most(piece, first: int, held: int, second: int) -> int:
