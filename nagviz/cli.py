@@ -295,8 +295,12 @@ def _declare_figure(words: argparse.ArgumentParser) -> None:
     )
     words.add_argument("--width", type=_positive, metavar="INCHES", help="of the figures (default: their own)")
     words.add_argument("--at", type=_counted, metavar="N", help="which step to take apart, for step (default: 10)")
-    words.add_argument("--with", type=Path, metavar="RUN", help="another run, to put beside this one, for compare")
-    words.add_argument("--optimizer", metavar="NAME", help="whose, for step (default: the first that looks ahead)")
+    words.add_argument("--with", type=Path, metavar="RUN", help="another run, for compare and cuts")
+    words.add_argument(
+        "--optimizer",
+        metavar="NAME",
+        help="whose, for step (default: the first that looks ahead), or from whose end, for cuts (default: the first)",
+    )
     words.add_argument(
         "--problem", metavar="NAME", help="which of the run's problems, for those on demand (default: the last)"
     )
@@ -385,7 +389,7 @@ COMMANDS = {
     "figure": Command(
         "draw the figures of a run again, without training",
         "Draw the figures of a run from the numbers that its folder keeps.",
-        "nagviz figure runs/digits landscape --format svg --width 7",
+        "nagviz figure runs/digits landscape cuts --format svg --width 7",
         _declare_figure,
         _figure,
     ),

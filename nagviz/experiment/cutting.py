@@ -74,7 +74,8 @@ def cut_run(folder: Path, request: Request, *, overwrite: bool = False, trust: b
             made = _evaluated(problem, request, view, tiles)
         except ValueError as error:
             raise Refusal(f"{error} (--overwrite begins a cut anew)") from None
-        drawing.keep_picture(folder / "slices" / f"{name}.zarr", drawing.Picture(problem.name, made, view.seen))
+        picture = drawing.Picture(problem.name, made, view.seen, walk=view.walk)
+        drawing.keep_picture(folder / "slices" / f"{name}.zarr", picture)
         _tell(problem, made, view)
     print(drawing.draw(folder, [drawing.cut_name(name)])[0])
 

@@ -38,6 +38,7 @@ class Picture(NamedTuple):
     cut: Slice
     seen: Mapping[str, Projection]
     ends: Mapping[str, float] = {}  # the true loss at the ends of paths
+    walk: Sequence[float] = ()  # the variance of random walks on the axes, where these are principal components
 
 
 def keep_picture(file: Path, picture: Picture) -> None:
@@ -50,7 +51,7 @@ def keep_picture(file: Path, picture: Picture) -> None:
             if getattr(path, part) is not None:
                 dimensions = (f"point_{i}", "axis")[: np.ndim(getattr(path, part))]
                 packed[f"{i}.{part}"] = arrays.named(getattr(path, part), dimensions, optimizer=name, part=part)
-    about = {"title": picture.title, "ends": dict(picture.ends), "explained": explained}
+    about = {"title": picture.title, "ends": dict(picture.ends), "explained": explained, "walk": [*picture.walk]}
     arrays.write(_beside(file), arrays.Group("seen", packed, about))
 
 
@@ -70,7 +71,8 @@ def read_picture(file: Path) -> Picture:
             parts[array.attributes["optimizer"]][array.attributes["part"]] = array.data
         explained = group.attributes["explained"]
         seen = {name: Projection(**found, explained=explained[name]) for name, found in parts.items()}
-        return Picture(group.attributes["title"], load_slice(file), seen, group.attributes["ends"])
+        about = group.attributes
+        return Picture(about["title"], load_slice(file), seen, about["ends"], about.get("walk", ()))
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise Refusal(f"{error}; nagviz run --resume writes it anew, as nagviz slice does for its own") from None
 
@@ -98,7 +100,7 @@ def landscape(folder: Path, ways: Ways) -> figures.Figure:
     """The paths on the slices, and a note on who is missing and how far the slices are off."""
     pictures = [_picture_of(file) for file in _seen(folder)]
     shown = _shown(folder)
-    note = "\n".join(line for line in (_lost(shown), *map(_misread, pictures)) if line) or None
+    note = "\n".join(line for line in (_lost(shown), *map(_told, pictures)) if line) or None
     if _is_several(shown):
         return figures.landscapes({p.title: (p.cut, p.seen) for p in pictures}, note=note, **ways)
     (picture,) = pictures
@@ -119,10 +121,10 @@ def compare(folder: Path, ways: Ways) -> figures.Figure:
     pictures = {str(folder): _last_picture(folder)}
     if other is None:
         (picture,) = pictures.values()
-        return figures.compare(figures.one_each(picture.cut, picture.seen), note=_misread(picture), **asked)
+        return figures.compare(figures.one_each(picture.cut, picture.seen), note=_told(picture), **asked)
     report.require_run(other)
     pictures[str(other)] = _last_picture(other)
-    said = [f"{title}: {line}" for title, picture in pictures.items() if (line := _misread(picture))]
+    said = [f"{title}: {line}" for title, picture in pictures.items() if (line := _told(picture))]
     panels = {title: (picture.cut, picture.seen) for title, picture in pictures.items()}
     return figures.compare(panels, note="\n".join(said) or None, **asked)
 
@@ -212,7 +214,7 @@ def _cut(file: Path, folder: Path, ways: Ways) -> figures.Figure:
     """What `nagviz slice` made."""
     del folder
     picture = _picture_of(file)
-    return figures.landscape(picture.cut, picture.seen, **ways)
+    return figures.landscape(picture.cut, picture.seen, note=_told(picture), **ways)
 
 
 def page(folder: Path, ways: Ways) -> figures.Page:
@@ -225,7 +227,7 @@ def page(folder: Path, ways: Ways) -> figures.Page:
         picture = _picture_of(file)
         problem = picture.title if several else None
         curves = _measured(trials[problem])
-        said = (_lost({None: shown[problem]}), _misread(picture))
+        said = (_lost({None: shown[problem]}), _told(picture))
         note = "\n".join(filter(None, said))
         ahead = lookaheads(run, picture.seen)
         scenes[picture.title] = figures.Scene(picture.cut, picture.seen, curves, ahead, note)
@@ -255,17 +257,27 @@ def step(folder: Path, ways: Ways) -> figures.Figure:
     return figures.step(anatomy, note=note, **asked)
 
 
+def cuts(folder: Path, ways: Ways) -> figures.Figure:
+    """The losses along the lines between solutions, which are evaluated."""
+    from nagviz.experiment.joining import Choice, between  # likewise
+
+    asked = dict(ways)
+    choice = Choice(*(asked.pop(key, None) for key in ("optimizer", "problem", "with")))
+    found = between(folder, choice, trust=asked.pop("trust", False))
+    return figures.cuts(found.lines, note=found.note or None, looks=found.looks, **{"width": figures.PAGE, **asked})
+
+
 def field(folder: Path, ways: Ways) -> figures.Figure:
     """A slice's negative gradient, and along the paths the look-ahead, where it is known."""
     picture, ahead, ways = _asked(folder, ways)
-    note = "\n".join(line for line in (None if ahead else NO_LOOKAHEAD, _misread(picture)) if line)
+    note = "\n".join(line for line in (None if ahead else NO_LOOKAHEAD, _told(picture)) if line)
     return figures.field(picture.cut, picture.seen, ahead, note=note or None, **ways)
 
 
 def surface(folder: Path, ways: Ways) -> figures.Figure:
     """A slice in three dimensions."""
     picture, _, ways = _asked(folder, ways)
-    return figures.surface(picture.cut, picture.seen, note=_misread(picture), **ways)
+    return figures.surface(picture.cut, picture.seen, note=_told(picture), **ways)
 
 
 def _surface_html(folder: Path, ways: Ways, file: Path) -> None:
@@ -284,7 +296,7 @@ def _surface_vts(folder: Path, ways: Ways, file: Path) -> None:
 def animation(folder: Path, ways: Ways) -> figures.Animation:
     """The paths as they grow on a slice, with the look-ahead, where it is known."""
     picture, ahead, ways = _asked(folder, ways)
-    return figures.animate(picture.cut, picture.seen, ahead, note=_misread(picture), **ways)
+    return figures.animate(picture.cut, picture.seen, ahead, note=_told(picture), **ways)
 
 
 NO_LOOKAHEAD = "No look-ahead is drawn: iterates tell it where each step of a Nesterov method is kept (every = 1)."
@@ -315,6 +327,7 @@ FIGURES = {
         surface, _OWN_SLICES, asked=True, takes=("problem",), files={"html": _surface_html, "vts": _surface_vts}
     ),
     "compare": Drawing(compare, _OWN_SLICES, asked=True, takes=("with",)),
+    "cuts": Drawing(cuts, ("paths/*.zarr",), asked=True, takes=("optimizer", "problem", "with", "trust")),
     "animation": Drawing(animation, _OWN_SLICES, ("gif",), asked=True, takes=("problem",), able=("gif", "png", "mp4")),
 }
 
@@ -545,6 +558,11 @@ def _divergences(shown: Shown) -> Iterator[str]:
                 yield f"{optimizer} diverged at step {rows[-1]['diverged']}" + (f" of {problem}" if problem else "")
 
 
+def _told(picture: Picture) -> str | None:
+    """What has to be held against a picture: what random walks would show, and where the slice is off."""
+    return "\n".join(filter(None, (figures.walked(picture.walk), _misread(picture)))) or None
+
+
 def _misread(picture: Picture) -> str | None:
     """By what factors the slice is off under the ends of the paths, where the plane hides over a twentieth."""
     cut = picture.cut
@@ -556,9 +574,15 @@ def _misread(picture: Picture) -> str | None:
             factors[name] = read(path.coordinates[-1][::-1]).item() / true
     off = {name: f for name, f in factors.items() if f > 0 and abs(math.log(f)) > math.log(1.05)}
     worst = sorted(off, key=lambda name: -abs(math.log(off[name])))[:5]
-    listed = [f"{name} \u00d7{off[name]:{'.0f' if off[name] >= 10 else '.2g'}}" for name in worst]
+    high = [f"{name} \u00d7{_factor(off[name])}" for name in worst if off[name] > 1]
+    low = [f"{name} \u00f7{_factor(1 / off[name])}" for name in worst if off[name] < 1]
+    said = [f"{way}: {', '.join(names)}" for way, names in (("too high", high), ("too low", low)) if names]
     more = [f"{len(off) - len(worst)} more by less"] if len(off) > len(worst) else []
-    return f"At the ends of the paths the slice misreads the loss: {', '.join([*listed, *more])}." if off else None
+    return f"At the ends of the paths the slice reads the loss {'; '.join([*said, *more])}." if off else None
+
+
+def _factor(times: float) -> str:
+    return f"{times:.0f}" if times >= 10 else f"{times:.2g}"
 
 
 def _picture_of(seen: Path) -> Picture:

@@ -128,7 +128,7 @@ def _cut(problems, standings, grid: int, folder: Path, advance) -> None:
             rows = report.each_row(advance, f"{problem.name}: slice")
             made = cut(problem, view.plane, view.ranges, grid, report=rows)
             ends = _ends(problem, view)
-        drawing.keep_picture(folder / f"{number}.zarr", drawing.Picture(problem.name, made, view.seen, ends))
+        drawing.keep_picture(folder / f"{number}.zarr", drawing.Picture(problem.name, made, view.seen, ends, view.walk))
 
 
 def _ends(problem: Problem, view: View) -> dict[str, float]:

@@ -59,6 +59,11 @@ class View(NamedTuple):
     seen: dict[str, landscape.Projection]  # them, projected
     ranges: list[tuple[float, float]]  # ends of x and y
 
+    @property
+    def walk(self) -> tuple[float, ...]:
+        """What random walks as long would show on the axes, where these are principal components of the paths."""
+        return landscape.random_walk(*(path.steps for path in self.paths.values())) if self.plane.explained else ()
+
 
 def stand(problem: Problem, paths: Paths, standpoint: Standpoint) -> View:
     """The plane of a standpoint.

@@ -50,6 +50,7 @@ class Problem(NamedTuple):
     measures: dict[str, Measure]  # of parameters; the one to draw comes first
     quantity: str  # the loss on a slice, for a colour bar
     sliced: Measure  # the same as a measure, over the samples that are cut
+    held_out: Any = None  # samples that no training sees, of data
     seeds: tuple[int, ...] = (0,)
     watch: Measure | None = None  # what tells divergence; the first measure if left out
     judged: Callable[..., jax.Array] | None = None  # the loss as it is measured and cut, where that differs
@@ -225,6 +226,7 @@ def _of_dataset(config: DataRun, dataset: Dataset) -> Problem:
         measures={**measures, score.name: Measure(mean_over(predict, score.function), parts["test"])},
         quantity=f"train {config.loss.function if config.loss else QUANTITIES[task]}, {shown:,} samples",
         sliced=Measure(mean_loss, some) if shown < len(inputs) else measures["train loss"],
+        held_out=parts["test"],
         seeds=seeds,
         watch=measures["train loss"] if target is not None else Measure(loss, few),
         judged=lambda params, batch: task_loss(predict(params)(batch.inputs), batch.targets),

@@ -38,6 +38,7 @@ _FIGURES = {
     "targets": "steps to the target loss, by batch size",
     "sharpness": "the largest Hessian eigenvalues along the paths, under what each method can bear",
     "step": "the anatomy of one step",
+    "cuts": "train and test loss along the lines between the solutions",
     "field": "the negative gradient on a slice, and the look-ahead along the paths",
     "surface": "a slice in three dimensions",
     "slice-*": "the loss on another plane, by nagviz slice",

@@ -32,7 +32,7 @@ from nagviz.figures.levels import loss_levels, round_ticks
 from nagviz.figures.lines import curves, draw_band, draw_curve
 from nagviz.figures.map import draw_ground, draw_method, family
 from nagviz.figures.multiples import compare, one_each
-from nagviz.figures.panels import landscape, landscapes
+from nagviz.figures.panels import landscape, landscapes, walked
 from nagviz.figures.path import DrawnPath, draw_hidden, draw_path
 from nagviz.figures.relief import Camera, DrawnSurface, draw_surface, surface
 from nagviz.figures.sections import Line, cuts, draw_cut, draw_marks
@@ -96,4 +96,5 @@ __all__ = [
     "step",
     "surface",
     "surface_html",
+    "walked",
 ]

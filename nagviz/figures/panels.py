@@ -86,6 +86,7 @@ def landscape(
     title: str | None = None,
     note: str | None = None,
     looks: Mapping[str, Look] | None = None,
+    walk: Sequence[float] | None = None,
 ) -> Figure:
     """The paths on the slice, at equal aspect; under it the distance that the plane hides, if any.
 
@@ -97,9 +98,25 @@ def landscape(
         title: above the axes; the axis labels usually say more.
         note: a line of small text under the key.
         looks: `looks(names)` of the whole run, so that each name keeps its look in all figures.
+        walk: the share of the variance that each axis would explain of a random walk, where they are principal
+            components, as `nagviz.random_walk` tells it; it is told under the key.
     """
     panel = Panel(title or "", cut, paths, None if levels is None else np.asarray(levels), True)
-    return lay_out([panel], Sheet(1, width, note, looks)).figure
+    told = "\n".join(line for line in (note, walked(walk)) if line) or None
+    return lay_out([panel], Sheet(1, width, told, looks)).figure
+
+
+def walked(walk: Sequence[float] | None) -> str | None:
+    """What is to be held against the variance that principal components explain, as a note.
+
+    >>> walked((0.187, 0.187))
+    'Of random walks of these lengths, such axes would show 19% + 19%.'
+
+    Source: Antognini and Sohl-Dickstein (2018).
+    """
+    if not walk:
+        return None
+    return f"Of random walks of these lengths, such axes would show {' + '.join(f'{share:.0%}' for share in walk)}."
 
 
 def landscapes(

@@ -32,7 +32,7 @@ class Line(NamedTuple):
     shares: Mapping[str, np.ndarray] = {}  # by name, (n,) each: read on the right, as accuracies
 
 
-def draw_cut(ax: Axes, x: Any, values: Mapping[str, Any], *, color: str = style.COLORS[0]) -> dict[str, Line2D]:
+def draw_cut(ax: Axes, x: Any, values: Mapping[str, Any], *, color: str = style.INK) -> dict[str, Line2D]:
     """Values along a line, one curve each, told apart by their dashes; NaN and infinity leave a gap.
 
     Args:
@@ -125,8 +125,8 @@ def _draw_line(ax: Axes, title: str, line: Line, table: Mapping[str, Look]) -> d
         ax.spines["right"].set_visible(False)
         return drawn
     right = ax.twinx()
-    drawn |= draw_cut(right, line.x, line.shares, color=style.COLORS[1])
-    right.set_ylabel(" / ".join(line.shares), parse_math=False, color=style.written(style.COLORS[1]))
+    drawn |= draw_cut(right, line.x, line.shares, color=style.COLORS[0])
+    right.set_ylabel(" / ".join(line.shares), parse_math=False, color=style.written(style.COLORS[0]))
     right.set_ylim(0, 1)
     right.spines["top"].set_visible(False)
     return drawn

@@ -11,7 +11,7 @@ and one more tells whether it may be believed:
     print(nv.diagnose(cut, nv.project(plane, path), losses=losses))
 """
 
-from nagviz.landscape.diagnosis import Diagnosis, Finding, diagnose
+from nagviz.landscape.diagnosis import Diagnosis, Finding, diagnose, random_walk
 from nagviz.landscape.directions import pca_plane, points_plane, step_plane
 from nagviz.landscape.filters import filter_normalised, layer_normalised, random_line, random_plane
 from nagviz.landscape.plane import Plane, Projection, embed, gram, project
@@ -82,6 +82,7 @@ __all__ = [
     "project",
     "random_line",
     "random_plane",
+    "random_walk",
     "refine",
     "save_plane",
     "save_slice",

@@ -76,6 +76,54 @@ class Diagnosis(NamedTuple):
         return "\n".join(lines)
 
 
+_ENOUGH = 600  # snapshots, which more do not change in the second digit
+
+
+def random_walk(*steps: np.ndarray, centred: bool | None = None) -> tuple[float, float]:
+    """What the axes of `pca_plane` explain of random walks, which know no loss: the reference for a picture of paths.
+
+    In many dimensions walks from one start have the inner products min(s, t) at steps s and t of one walk, and 0
+    between two. The shares are the two largest eigenvalues of that matrix, moved to the origin of the plane, over its
+    trace. Walks of several paths share out their variance among more directions than one does.
+
+    Args:
+        steps: of the snapshots of each path, increasing; only their ratios matter.
+        centred: as for `pca_plane`: about the mean of all snapshots, or from the end of the (first) path.
+
+    Returns:
+        The shares of the first and the second axis; 0 where there is no such.
+
+    Raises:
+        ValueError: no steps.
+
+    Example:
+        >>> import numpy as np, nagviz as nv
+        >>> print(np.round(nv.random_walk(np.arange(1001)), 3))
+        [0.811 0.09 ]
+        >>> print(np.round(nv.random_walk(*5 * [np.arange(1001)]), 3))
+        [0.187 0.187]
+
+    Source: Antognini and Sohl-Dickstein (2018), for one walk about its mean.
+    """
+    if not steps or not all(np.size(path) for path in steps):
+        raise ValueError("steps must hold the steps of at least one path, and each at least one step")
+    few = [_thinned(np.asarray(path, np.float64), max(20, _ENOUGH // len(steps))) for path in steps]
+    walk, at = np.repeat(np.arange(len(few)), list(map(len, few))), np.concatenate(few)
+    products = np.where(walk[:, None] == walk, np.minimum(at[:, None], at), 0.0)
+    if centred or (centred is None and len(few) > 1):
+        products = products - products.mean(0) - products.mean(1)[:, None] + products.mean()
+    else:
+        end = len(few[0]) - 1
+        products = products - products[end] - products[:, end, None] + products[end, end]
+    values, total = np.linalg.eigvalsh(products)[::-1], np.trace(products)
+    first, second = (np.append(values, 0.0)[:2] / total).clip(0).tolist() if total > 0 else (0.0, 0.0)
+    return first, second
+
+
+def _thinned(steps: np.ndarray, count: int) -> np.ndarray:
+    return steps[np.linspace(0, len(steps) - 1, min(len(steps), count)).astype(int)]
+
+
 def diagnose(
     cut: Slice,
     path: Projection,

@@ -12,6 +12,7 @@ from scipy.interpolate import RegularGridInterpolator
 
 from nagviz.cli import main
 from nagviz.experiment.cutting import Request, _name
+from nagviz.experiment.joining import Choice, between
 from nagviz.experiment.planes import PLANES
 from nagviz.experiment.problems import Standpoint
 from nagviz.experiment.report import start_folder
@@ -171,3 +172,39 @@ def test_a_run_is_not_cut_with_other_data_than_it_was_trained_on(folder, tmp_pat
     file.write_text(json.dumps(held))
     assert cut(copy, "--plane", "random") == 2
     assert "holds a run on other digits data (SHA-256 000000000000" in capsys.readouterr().err
+
+
+def test_the_losses_on_the_lines_between_solutions_are_theirs_at_both_ends(folder):
+    found = between(folder)
+    assert list(found.lines) == [
+        "start to NAG",
+        *(f"NAG to {name}" for name in ("heavy ball", "SGD", "Adam", "Adagrad")),
+    ]
+    true = ends(folder)
+    for title, line in found.lines.items():
+        assert list(line.losses) == ["train loss", "test loss"]
+        for name, at in line.marks.items():
+            if name != "start":
+                (here,) = np.flatnonzero(np.isclose(line.x, at))
+                assert line.losses["train loss"][here] == pytest.approx(true[name], rel=1e-5), title
+    assert found.note == "Train loss of 1,347 samples, test loss of 450."
+
+
+def test_lines_lead_to_the_solutions_of_another_run(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "twin")
+    found = between(folder, Choice("Adam", other=tmp_path / "twin"))
+    assert list(found.lines)[:2] == ["start to Adam", "Adam to NAG of twin"]
+    assert found.note.endswith("\nAdam and Adam of twin are one point: no line.")
+    assert set(found.looks) >= {name for line in found.lines.values() for name in line.marks}
+
+
+def test_a_line_to_another_model_or_from_no_optimizer_is_refused(folder, tmp_path, capsys):
+    words = [word for setting in (*SMALL[:-1], "model.hidden=[9]") for word in ("--set", setting)]
+    assert main(["run", str(DIGITS), "--out", str(tmp_path / "wide"), *words]) == 0
+    for asked, said in (
+        (["--with", str(tmp_path / "wide")], "NAG and NAG of wide are on no line: "),
+        (["--optimizer", "Nadam"], "--optimizer: 'Nadam' is none of this run's; it has NAG, heavy ball"),
+        (["--with", str(tmp_path)], "holds no run"),
+    ):
+        assert main(["figure", str(folder), "cuts", *asked]) == 2
+        assert said in capsys.readouterr().err

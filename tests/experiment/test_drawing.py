@@ -164,22 +164,22 @@ def test_of_several_seeds_the_mean_and_spread_are_drawn_as_far_as_all_of_them_go
 def test_what_is_kept_of_a_picture_comes_back(tmp_path):
     cut = Slice(np.arange(3.0), np.arange(2.0), np.array([[1.0, np.inf, 0.5], [2.0, np.nan, 1.0]]), ("a", "b"), "loss")
     path = Projection(np.array([[0.0, 0.1], [2.0, 1.0]]), np.array([0.5, 0.0]), np.array([0, 4]), None, (0.7, 0.2))
-    whole = drawing.Picture("a/b", cut, {"a (b)": path, "c": path}, {"c": 0.25})
+    whole = drawing.Picture("a/b", cut, {"a (b)": path, "c": path}, {"c": 0.25}, (0.6, 0.2))
     drawing.keep_picture(tmp_path / "0.zarr", whole)
     again = drawing.read_picture(tmp_path / "0.zarr")
     assert (again.title, again.ends, list(again.seen)) == ("a/b", {"c": 0.25}, ["a (b)", "c"])
+    assert tuple(again.walk) == (0.6, 0.2)
     np.testing.assert_equal(again.seen["c"]._asdict(), path._asdict())
     np.testing.assert_equal(again.cut.values, load_slice(tmp_path / "0.zarr").values)
 
 
-def test_a_slice_that_reads_the_loss_too_high_is_told_by_its_factor():
+def test_a_slice_that_misreads_the_loss_is_told_by_direction_and_factor():
     cut = Slice(np.arange(3.0), np.arange(3.0), np.full((3, 3), 6.0), ("a", "b"), "loss")
     off = Projection(np.array([[0.0, 0.0], [1.0, 1.0]]), np.array([0.0, 1.0]), np.arange(2))
     on = off._replace(residual=np.zeros(2))
-    said = drawing._misread(
-        drawing.Picture("", cut, {"far": off, "near": on, "true": off}, {"far": 2, "near": 2, "true": 6})
-    )
-    assert said == "At the ends of the paths the slice misreads the loss: far \u00d73."
+    seen, true = {"far": off, "deep": off, "near": on, "true": off}, {"far": 2, "deep": 2400, "near": 2, "true": 6}
+    said = drawing._misread(drawing.Picture("", cut, seen, true))
+    assert said == "At the ends of the paths the slice reads the loss too high: far \u00d73; too low: deep \u00f7400."
 
 
 def test_a_slice_is_offered_by_the_name_of_its_figure(folder, capsys):
@@ -207,7 +207,10 @@ def test_optimizers_and_runs_are_compared_when_asked(folder, tmp_path, capsys):
     ("words", "said"),
     [
         (["map"], "offers no figure 'map'; it has landscape, page, curves, family, report, step, field, surface"),
-        (["curves", "--with", "odd"], "--with does nothing to curves: it is of compare; leave it out, or name that"),
+        (
+            ["curves", "--with", "odd"],
+            "--with does nothing to curves: it is of compare, cuts; leave it out, or name that",
+        ),
         (["compare", "--with", "nowhere"], "nowhere holds no run"),
         (["landscape", "--format", "gif"], "--format gif: landscape has png, pdf, svg"),
         (["--format", "bmp"], "invalid choice: 'bmp'"),
@@ -284,7 +287,7 @@ def test_a_damaged_folder_is_told_as_far_as_it_goes(folder, capsys):
     assert "results.md is damaged" in out
 
 
-ON_DEMAND = ("step", "field", "surface", "compare", "animation")
+ON_DEMAND = ("step", "field", "surface", "compare", "cuts", "animation")
 
 
 def test_what_is_drawn_on_demand_only_is_told_and_drawn_by_name(folder, tmp_path, capsys):
@@ -312,7 +315,7 @@ def test_a_surface_is_written_for_paraview(folder):
     [
         (["landscape", "--at", "3"], "--at does nothing to landscape: it is of step; leave it out, or name that"),
         (["--at", "3"], "--at does nothing to landscape, page, curves, family, report: it is of step"),
-        (["family", "--problem", "quadratic"], "it is of step, field, surface, animation"),
+        (["family", "--problem", "quadratic"], "it is of step, field, surface, cuts, animation"),
         (["animation", "--format", "pdf"], "--format pdf: animation has gif, png, mp4"),
         (["surface", "--format", "gif"], "--format gif: surface has png, pdf, svg, html, vts"),
         (["field", "--problem", "bowl"], "--problem: 'bowl' is none of this run's; it has rosenbrock, quadratic"),

@@ -77,6 +77,26 @@ def test_a_random_walk_shows_what_is_quoted_beside_it():
         assert (found.numbers["random walk 1"], found.numbers["random walk 2"]) == RANDOM_WALK[origin]
 
 
+@pytest.mark.parametrize("walks", [1, 2, 3])
+@pytest.mark.parametrize("centred", [False, True])
+def test_random_walks_of_several_paths_show_what_is_quoted_for_them(walks, centred):
+    rng = np.random.default_rng(walks)
+    steps = [np.arange(0, 200 // (i + 1)) for i in range(walks)]
+    paths = []
+    for at in steps:
+        moves = rng.normal(size=(len(at), 20_000)).astype(np.float32)
+        moves[0] = 0  # all start from one point
+        paths.append(nv.Trajectory(at, np.cumsum(moves, axis=0)))
+    shown = nv.pca_plane(*paths, centred=centred).explained
+    np.testing.assert_allclose(nv.random_walk(*steps, centred=centred), shown, atol=0.01)
+
+
+def test_walks_of_no_path_are_refused_and_one_point_explains_nothing():
+    with pytest.raises(ValueError, match="at least one path"):
+        nv.random_walk()
+    assert nv.random_walk(np.array([0])) == (0.0, 0.0)
+
+
 def test_cells_are_counted_and_advised_on():
     values = np.ones((4, 5))
     values[0, 0], values[0, 1:3], values[1:] = np.nan, np.inf, 9
