@@ -37,11 +37,11 @@ def slicing(way, order, mesh=None):
     return [(made.prepare, shapes_of(made.arguments)), (made.call, made.shapes)]
 
 
-def chunk():
+def chunk(mesh=None):
     """The program that trains, with the shapes of what it is given."""
     optimizer, samples = optax.with_extra_args_support(nv.nag(0.1)), jax.device_put(BATCH)
     plan = training.Plan(6, np.array([2, 6]), chunk=6, pieces=2)
-    step = training._step(loss, optimizer, on_batches=True)
+    step = training._step(loss, optimizer, True, mesh)
     carry = jax.eval_shape(lambda: training.begun(start(0), optimizer))
     drawn = training.Batches(samples, 4, 0).indices
     given = training._orders(plan, (0, 6), training.Source(samples, drawn))
@@ -60,6 +60,47 @@ def test_what_computes_is_exported_for_platforms_that_are_not_here(made):
         assert exported.platforms == platforms
         assert "f64" not in exported.mlir_module()  # which no TPU computes in
         assert "callback" not in exported.mlir_module()
+
+
+# Compiled for TPUs that are not here either: `pip install -e '.[test,tpu]'` in an environment of its own, and
+# `pytest -m tpu_aot`, which prints what memory each program takes.
+
+COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
+
+
+def compiled(name, program, given, mesh, *parts):
+    """The text of a program for the devices of a mesh, each argument laid over them as told; no float64 is in it."""
+    layouts = [jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*part)) for part in parts]
+    placed = [
+        jax.tree.map(lambda leaf, to=layout: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=to), argument)
+        for argument, layout in zip(given, layouts, strict=True)
+    ]
+    made = program.lower(*placed).compile()
+    memory = made.memory_analysis()
+    print(
+        f"{name}, bytes of a device: arguments {memory.argument_size_in_bytes:,}, results "
+        f"{memory.output_size_in_bytes:,}, temporary {memory.temp_size_in_bytes:,}, "
+        f"program {memory.generated_code_size_in_bytes:,}"
+    )
+    text = made.as_text()
+    assert "f64[" not in text
+    return text
+
+
+@pytest.mark.tpu_aot
+@pytest.mark.parametrize(("way", "order"), [("map", 0), ("vmap", 1)])
+def test_the_devices_of_a_tpu_do_not_talk_while_they_slice(v5e, way, order):
+    (prepare, given), (call, asked) = slicing(way, order, v5e)
+    text = compiled("prepare", prepare, given, v5e, (), (), (), ())
+    text += compiled("points", call, asked, v5e, (), ("grid",), ("grid",))
+    assert not [word for word in COLLECTIVES if word in text]
+
+
+@pytest.mark.tpu_aot
+def test_the_devices_of_a_tpu_train_together(v5e):
+    program, given = chunk(v5e)
+    text = compiled("training", program, given, v5e, (), (), (None, "grid"), (), ())
+    assert "all-reduce" in text  # of the gradients: what COLLECTIVES are looked for in is such a text
 
 
 def one_device():

@@ -480,6 +480,16 @@ def test_the_step_is_exported_for_platforms_that_are_not_here():
     assert exported.platforms == platforms
 
 
+@pytest.mark.tpu_aot
+def test_the_step_of_every_member_is_compiled_for_a_tpu(v5e):
+    layout = jax.sharding.NamedSharding(v5e, jax.sharding.PartitionSpec())
+    carry = jax.eval_shape(start_all)
+    carry = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=layout), carry)
+    made = jax.jit(advance_all).lower(carry).compile()
+    assert "f64[" not in made.as_text()
+    print(f"{len(ROWS)} members: {made.memory_analysis()}")
+
+
 # Sharded over eight devices, which need a process of their own.
 
 
