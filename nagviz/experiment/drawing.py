@@ -25,6 +25,7 @@ from nagviz.experiment.observing import DEGREES
 from nagviz.experiment.report import ABOUT, FORMATS, Refusal, Row
 from nagviz.experiment.summary import FORMATS as TELLINGS
 from nagviz.experiment.summary import Summary, summarise
+from nagviz.experiment.tables.runs import Config
 from nagviz.landscape import Projection, Slice, arrays, load_slice, save_slice, save_vts
 
 Ways = Mapping[str, Any]  # of drawing: width, in inches, and what a figure takes besides
@@ -39,6 +40,7 @@ class Picture(NamedTuple):
     seen: Mapping[str, Projection]
     ends: Mapping[str, float] = {}  # the true loss at the ends of paths
     walk: Sequence[float] = ()  # the variance of random walks on the axes, where these are principal components
+    ahead: Mapping[str, np.ndarray] = {}  # (T, 2) look-ahead points, of paths that keep them
 
 
 def keep_picture(file: Path, picture: Picture) -> None:
@@ -51,6 +53,9 @@ def keep_picture(file: Path, picture: Picture) -> None:
             if getattr(path, part) is not None:
                 dimensions = (f"point_{i}", "axis")[: np.ndim(getattr(path, part))]
                 packed[f"{i}.{part}"] = arrays.named(getattr(path, part), dimensions, optimizer=name, part=part)
+        if name in picture.ahead:
+            kept = {"optimizer": name, "part": "lookahead"}
+            packed[f"{i}.lookahead"] = arrays.named(picture.ahead[name], (f"point_{i}", "axis"), **kept)
     about = {"title": picture.title, "ends": dict(picture.ends), "explained": explained, "walk": [*picture.walk]}
     arrays.write(_beside(file), arrays.Group("seen", packed, about))
 
@@ -70,9 +75,10 @@ def read_picture(file: Path) -> Picture:
         for array in group.arrays.values():
             parts[array.attributes["optimizer"]][array.attributes["part"]] = array.data
         explained = group.attributes["explained"]
+        ahead = {name: found.pop("lookahead") for name, found in parts.items() if "lookahead" in found}
         seen = {name: Projection(**found, explained=explained[name]) for name, found in parts.items()}
         about = group.attributes
-        return Picture(about["title"], load_slice(file), seen, about["ends"], about.get("walk", ()))
+        return Picture(about["title"], load_slice(file), seen, about["ends"], about.get("walk", ()), ahead)
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise Refusal(f"{error}; nagviz run --resume writes it anew, as nagviz slice does for its own") from None
 
@@ -227,10 +233,9 @@ def page(folder: Path, ways: Ways) -> figures.Page:
         picture = _picture_of(file)
         problem = picture.title if several else None
         curves = _measured(trials[problem])
-        said = (_lost({None: shown[problem]}), _told(picture))
+        said = (_lost({None: shown[problem]}), _told(picture), _sampled(run))
         note = "\n".join(filter(None, said))
-        ahead = lookaheads(run, picture.seen)
-        scenes[picture.title] = figures.Scene(picture.cut, picture.seen, curves, ahead, note)
+        scenes[picture.title] = figures.Scene(picture.cut, picture.seen, curves, _ahead(run, picture), note)
     looks = figures.looks(optimizer for of_problem in shown.values() for optimizer in of_problem)
     about = figures.About(run.name, run.question, report.identity(folder).fingerprint[:12])
     return figures.pages(scenes, about=about, looks=looks)
@@ -299,7 +304,15 @@ def animation(folder: Path, ways: Ways) -> figures.Animation:
     return figures.animate(picture.cut, picture.seen, ahead, note=_told(picture), **ways)
 
 
-NO_LOOKAHEAD = "No look-ahead is drawn: iterates tell it where each step of a Nesterov method is kept (every = 1)."
+NO_LOOKAHEAD = (
+    "No look-ahead is drawn: a run keeps it where its config has lookahead = true, and iterates tell it where each "
+    "step of a Nesterov method is kept (every = 1)."
+)
+
+
+def _ahead(run: Config, picture: Picture) -> dict[str, np.ndarray]:
+    """The look-ahead points of the paths: those that were kept, and those that iterates tell."""
+    return {**lookaheads(run, picture.seen), **picture.ahead}
 
 
 def _asked(folder: Path, ways: Ways) -> tuple[Picture, dict[str, np.ndarray], dict[str, Any]]:
@@ -307,7 +320,7 @@ def _asked(folder: Path, ways: Ways) -> tuple[Picture, dict[str, np.ndarray], di
     pictures = [_picture_of(file) for file in _seen(folder)]
     number = report.chosen([p.title for p in pictures], ways.get("problem"), "problem", len(pictures) - 1)
     picture = pictures[number]
-    ahead = lookaheads(load(folder / "config.toml"), picture.seen)
+    ahead = _ahead(load(folder / "config.toml"), picture)
     return picture, ahead, {key: value for key, value in ways.items() if key != "problem"}
 
 
@@ -561,6 +574,12 @@ def _divergences(shown: Shown) -> Iterator[str]:
 def _told(picture: Picture) -> str | None:
     """What has to be held against a picture: what random walks would show, and where the slice is off."""
     return "\n".join(filter(None, (figures.walked(picture.walk), _misread(picture)))) or None
+
+
+def _sampled(run: Config) -> str | None:
+    """On which samples the loss on the slice and that over the steps are worked out, where these differ."""
+    few = getattr(run.slice, "samples", None)  # of functions there are none
+    return few and f"The loss on the slice is that of the first {few:,} training samples, the train loss that of all."
 
 
 def _misread(picture: Picture) -> str | None:

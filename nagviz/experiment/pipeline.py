@@ -20,7 +20,7 @@ from nagviz.experiment.measures import measurer
 from nagviz.experiment.noise import law
 from nagviz.experiment.outcomes import Standing, read_path, read_standings
 from nagviz.experiment.pivot import Layout, make_layout, pivot_rows
-from nagviz.experiment.planes import View, stand
+from nagviz.experiment.planes import View, kept_lookaheads, stand
 from nagviz.experiment.problems import Problem, cut, facts, make_problems
 from nagviz.experiment.sharpness import sharpness_rows
 from nagviz.experiment.sinks import require_sinks, send
@@ -128,7 +128,9 @@ def _cut(problems, standings, grid: int, folder: Path, advance) -> None:
             rows = report.each_row(advance, f"{problem.name}: slice")
             made = cut(problem, view.plane, view.ranges, grid, report=rows)
             ends = _ends(problem, view)
-        drawing.keep_picture(folder / f"{number}.zarr", drawing.Picture(problem.name, made, view.seen, ends, view.walk))
+            ahead = kept_lookaheads(problem, view, {o.rival: o.file for o in shown})
+        picture = drawing.Picture(problem.name, made, view.seen, ends, view.walk, ahead)
+        drawing.keep_picture(folder / f"{number}.zarr", picture)
 
 
 def _ends(problem: Problem, view: View) -> dict[str, float]:

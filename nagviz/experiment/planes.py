@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -9,6 +11,7 @@ import numpy as np
 
 from nagviz import landscape
 from nagviz.experiment.problems import Problem, Standpoint, window
+from nagviz.experiment.trials import load
 
 Paths = dict[str, landscape.Trajectory]
 
@@ -82,6 +85,28 @@ def stand(problem: Problem, paths: Paths, standpoint: Standpoint) -> View:
     reach = standpoint.reach or UNIT.get(standpoint.kind)
     points = np.concatenate([path.coordinates for path in seen.values()])
     return View(plane, shown, seen, [(-reach, reach)] * 2 if reach else window(points, problem.margin))
+
+
+def kept_lookaheads(problem: Problem, view: View, files: Mapping[str, Path]) -> dict[str, np.ndarray]:
+    """(T, 2) look-ahead points beside the rows that are seen; of the paths that keep them and look ahead.
+
+    Args:
+        problem: which the paths are of.
+        view: of them.
+        files: of the paths, by rival.
+
+    Raises:
+        Refusal: a path is missing or damaged.
+    """
+    if not problem.lookahead:
+        return {}
+    kept = {name: [load(files[name], problem.start, point=point)[0] for point in _BOTH] for name in view.seen}
+    moved = {name: y for name, (x, y) in kept.items() if not jax.tree.all(jax.tree.map(np.array_equal, x, y))}
+    seen = {name: np.isin(y.steps, view.seen[name].steps) for name, y in moved.items()}
+    return {name: landscape.project(view.plane, y).coordinates[seen[name]] for name, y in moved.items()}
+
+
+_BOTH = ("params", "lookahead")
 
 
 def _end(path: landscape.Trajectory):

@@ -22,7 +22,7 @@ from nagviz.experiment import report
 from nagviz.experiment.config import ConfigError, load, own_code
 from nagviz.experiment.report import Refusal, Row
 from nagviz.experiment.tables.runs import Config
-from nagviz.figures.style import SCREEN, SCREEN_FAMILY
+from nagviz.figures.hypertext import About, colors, document, filled
 
 FORMATS = ("html", "md")
 TABLES = {  # by the name of the file, what stands over it
@@ -151,16 +151,14 @@ def _again(run: Config) -> list[str]:
 
 def html(summary: Summary) -> str:
     """The page as one file; nothing is fetched, and every word of the run's is escaped."""
-    day, night = ("; ".join(f"--{name}: {pair[k]}" for name, pair in SCREEN.items()) for k in (0, 1))
-    parts = {
-        **{name: escape(getattr(summary, name)) for name in ("name", "question", "expected", "fingerprint")},
-        "day": day,
-        "night": night,
-        "family": SCREEN_FAMILY,
-        "body": "\n".join(_body(summary)),
-    }
-    template = files("nagviz.experiment").joinpath("summary.html").read_text(encoding="utf-8")
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)
+    about = About(summary.name, summary.question, summary.fingerprint)
+    words = {**about._asdict(), "expected": summary.expected, "mark": about.mark}
+    parts = {**{name: escape(text) for name, text in words.items()}, "body": "\n".join(_body(summary))}
+    return document(about, f"{colors()}\n{_part('summary.css')}", filled(_part("summary.html"), parts))
+
+
+def _part(name: str) -> str:
+    return files("nagviz.experiment").joinpath(name).read_text(encoding="utf-8").rstrip("\n")
 
 
 def _body(summary: Summary) -> Iterator[str]:

@@ -26,6 +26,7 @@ from nagviz.figures.animation import Animation, animate
 from nagviz.figures.arrows import draw_field, draw_lookahead, draw_streams, field
 from nagviz.figures.contour import Contours, draw_bar, draw_contours, draw_values
 from nagviz.figures.eigenvalues import Spectrum, draw_spectrum, spectrum
+from nagviz.figures.hypertext import About
 from nagviz.figures.interactive import surface_html
 from nagviz.figures.key import draw_key
 from nagviz.figures.levels import loss_levels, round_ticks
@@ -37,7 +38,7 @@ from nagviz.figures.path import DrawnPath, draw_hidden, draw_path
 from nagviz.figures.relief import Camera, DrawnSurface, draw_surface, surface
 from nagviz.figures.sections import Line, cuts, draw_cut, draw_marks
 from nagviz.figures.style import COLUMN, LANDSCAPE, PAGE, Figure, Look, about, context, looks
-from nagviz.figures.webpage import About, Page, Scene, page, pages
+from nagviz.figures.webpage import Page, Scene, page, pages
 
 __all__ = [
     "COLUMN",

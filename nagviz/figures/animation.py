@@ -35,7 +35,7 @@ from PIL import Image, PngImagePlugin
 from nagviz.figures import style
 from nagviz.figures.key import wrapped
 from nagviz.figures.panels import ground
-from nagviz.figures.path import points, steps
+from nagviz.figures.path import finite_rows, looked_ahead, points, require_walked, steps
 from nagviz.figures.style import Figure, Look
 
 DPI = 200  # pixels to the inch: a column is 670 wide
@@ -218,7 +218,7 @@ def animate(
 
 
 def _displaced(path: Any, ahead: Any) -> np.ndarray:
-    return np.asarray(getattr(ahead, "coordinates", ahead), np.float64) - points(path)
+    return looked_ahead(path, ahead) - points(path)
 
 
 def _stretched(path: Any, ahead: Any, stretch: float) -> np.ndarray | None:
@@ -238,14 +238,7 @@ def _stretch(cut: Any, paths: Mapping[str, Any], lookaheads: Mapping[str, Any], 
 def _require_moving(paths, lookaheads, frames: int, seconds: float, hold: float) -> None:
     if not paths:
         raise ValueError("paths is empty: there is nothing that moves")
-    for name, ahead in lookaheads.items():
-        if name not in paths:
-            raise ValueError(f"lookaheads has an entry {name!r} that paths has not: give its iterates too")
-        if len(ahead := np.asarray(getattr(ahead, "coordinates", ahead))) != len(points(paths[name])):
-            raise ValueError(
-                f"lookaheads has {len(ahead)} points of {name!r} and paths {len(points(paths[name]))}: "
-                "give one look-ahead point for each iterate"
-            )
+    require_walked(paths, lookaheads)
     if frames < 1 or not 0 < seconds < np.inf or not 0 <= hold < np.inf:
         raise ValueError(f"frames must be at least 1 and seconds positive, got {frames}, {seconds} and hold {hold}")
 
@@ -260,8 +253,7 @@ def _draw_words(ax: Axes, title: str | None) -> Text:
 
 def _mover(ax: Axes, path: Any, ahead: Any, look: Look, hidden: Line2D | None) -> Mover:
     xy, step = points(path), steps(path)
-    finite = np.isfinite(xy).all(axis=1)
-    length = len(xy) if finite.all() else int(np.argmin(finite))
+    length = finite_rows(path)
     above = style.ENDS + look.order
     mark = style.star(look) if length == len(xy) else style.cross(look)
 

@@ -28,7 +28,7 @@ from nagviz.figures import style
 from nagviz.figures.grids import read
 from nagviz.figures.labels import frame
 from nagviz.figures.panels import landscape
-from nagviz.figures.path import points
+from nagviz.figures.path import looked_ahead, points, require_walked
 from nagviz.figures.style import Figure, Look
 
 SPACE = 13.0  # points between arrows
@@ -144,11 +144,7 @@ def draw_lookahead(ax: Axes, path: Any, lookaheads: Any, look: Look) -> Quiver:
     Raises:
         ValueError: not as many look-ahead points as iterates.
     """
-    x, y = points(path), points(lookaheads)
-    if x.shape != y.shape:
-        raise ValueError(
-            f"lookaheads has {len(y)} points and path {len(x)}: give one look-ahead point for each iterate"
-        )
+    x, y = points(path), looked_ahead(path, lookaheads)
     on = frame(ax)
     kept = _apart(on.points(x), np.isfinite(x).all(-1) & np.isfinite(y).all(-1))
     ahead = (on.points(y) - on.points(x))[kept]
@@ -189,8 +185,7 @@ def field(
         ValueError: look-ahead points without a path, or not one for each iterate; a slice that is a line.
     """
     paths, lookaheads = paths or {}, lookaheads or {}
-    if unknown := [name for name in lookaheads if name not in paths]:
-        raise ValueError(f"lookaheads has an entry {unknown[0]!r} that paths has not: give its iterates too")
+    require_walked(paths, lookaheads)
     source = "as evaluated" if slopes(cut)[1] else "from differences of the slice"
     said = [f"{'Lines' if streams else 'Arrows'}: the negative gradient, {source}."]
     said += ["Arrows along a path: from an iterate to its look-ahead point."] if lookaheads else []

@@ -61,6 +61,42 @@ def steps(path: Any) -> np.ndarray:
     return np.asarray(np.arange(len(points(path))) if given is None else given, np.float64)
 
 
+def looked_ahead(path: Any, lookaheads: Any) -> np.ndarray:
+    """The (T, 2) look-ahead points of a path's rows: an array, or a record with `.coordinates`; NaN where unknown.
+
+    >>> looked_ahead([[0, 1], [2, 3]], [[np.nan, np.nan], [4, 5]]).tolist()
+    [[nan, nan], [4.0, 5.0]]
+
+    Raises:
+        ValueError: not one for each row.
+    """
+    ahead, xy = np.asarray(getattr(lookaheads, "coordinates", lookaheads), np.float64), points(path)
+    if ahead.shape != xy.shape:
+        raise ValueError(
+            f"lookaheads has {len(ahead)} points and path {len(xy)}, of shapes {ahead.shape} and {xy.shape}: "
+            "give one look-ahead point for each iterate"
+        )
+    return ahead
+
+
+def require_walked(paths: Mapping[str, Any], lookaheads: Mapping[str, Any]) -> None:
+    """Refuse look-ahead points of what is none of the paths, or not one for each iterate."""
+    for name, ahead in lookaheads.items():
+        if name not in paths:
+            raise ValueError(f"lookaheads has an entry {name!r} that paths has not: give its iterates too")
+        looked_ahead(paths[name], ahead)
+
+
+def finite_rows(path: Any) -> int:
+    """How many rows of a path are finite before the first that is not.
+
+    >>> finite_rows([[0, 1], [2, 3], [np.nan, 0], [1, 1]])
+    2
+    """
+    finite = np.isfinite(points(path)).all(axis=1)
+    return len(finite) if finite.all() else int(np.argmin(finite))
+
+
 def spacing(count: float, dots: int = 12) -> int:
     """The round number of steps between dots that gives at most so many of them.
 
@@ -83,9 +119,7 @@ def draw_path(ax: Axes, path: Any, look: Look, label: str | None = None, *, ever
         label: its name in a legend.
         every: steps between dots; by default a round number that gives at most twelve.
     """
-    xy, step = points(path), steps(path)
-    finite = np.isfinite(xy).all(axis=1)
-    length = len(xy) if finite.all() else int(np.argmin(finite))
+    xy, step, length = points(path), steps(path), finite_rows(path)
     tick = np.floor(step[:length] / (every or spacing(step[-1] - step[0] + 1)))
     line = _draw_line(ax, xy[:length], look, label)
     dots = _draw_dots(ax, xy[:length][np.diff(tick, prepend=tick[0]) > 0], look)

@@ -13,12 +13,10 @@ its points. All numbers are carried as they are, in double precision.
 """
 
 import json
-import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from functools import cache
 from html import escape
-from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,24 +28,18 @@ from matplotlib.markers import MarkerStyle
 
 from nagviz.figures import style
 from nagviz.figures.contour import TICKS, grid
+from nagviz.figures.hypertext import About, document, filled, part
+from nagviz.figures.hypertext import colors as custom
 from nagviz.figures.levels import round_ticks
 from nagviz.figures.lines import Series, log_ratio
 from nagviz.figures.panels import Panel, clipped_levels, hides, leaving, pace
-from nagviz.figures.path import points, steps
+from nagviz.figures.path import finite_rows, looked_ahead, points, require_walked, steps
 from nagviz.figures.style import Look
 
 UNIT = 10_000  # contours are whole numbers from 0 to this: a twentieth of a pixel on a wide screen
 MOST = 1000  # rows of a path or a curve that are carried: more than a screen has pixels for
 SCRIPT = ("state", "numbers", "elements", "scenes", "ground", "readout", "bar", "curves", "table", "time")
 OBLONG = 4.0  # ratio of the ranges up to which the aspect is equal
-
-
-class About(NamedTuple):
-    """What a page is about."""
-
-    title: str = "Loss landscape"
-    question: str = ""  # under the title
-    fingerprint: str = ""  # of the run that it shows: in the footer, and as <meta name="fingerprint">
 
 
 class Scene(NamedTuple):
@@ -134,20 +126,13 @@ def pages(
     parts = {
         "title": escape(about.title),
         "question": escape(about.question),
-        "fingerprint": escape(about.fingerprint),
-        "mark": escape("Made by nagviz" + (f" from run {about.fingerprint}." if about.fingerprint else ".")),
-        "colors": colors.css(),
-        "css": _file("page.css"),
-        "js": "\n\n".join(_file(f"{part}.js") for part in SCRIPT),
+        "mark": escape(about.mark),
+        "js": "\n\n".join(part(f"{name}.js") for name in SCRIPT),
         # in a script element, only what begins with "<" could end the data
         "data": json.dumps(held, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
     }
-    return Page(re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _file("page.html")))
-
-
-@cache
-def _file(name: str) -> str:
-    return files("nagviz.figures").joinpath("browser", name).read_text(encoding="utf-8").rstrip("\n")
+    css = f"{colors.css()}\n{part('page.css')}"
+    return Page(document(about, css, filled(part("page.html"), parts), scripted=True))
 
 
 def _names(scene: Scene) -> list[str]:
@@ -169,16 +154,7 @@ class _Colors(NamedTuple):
         return self.pairs.index((day, night))
 
     def css(self) -> str:
-        """Custom properties, `--ink` and `--c0`: by day, by night, and as the reader wishes."""
-        named = {**style.SCREEN, **{f"c{number}": pair for number, pair in enumerate(self.pairs)}}
-        day, night = (";".join(f"--{name}:{pair[k]}" for name, pair in named.items()) for k in (0, 1))
-        return "\n".join(
-            [
-                f":root{{color-scheme:light;--family:{style.SCREEN_FAMILY};{day}}}",
-                f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light]){{color-scheme:dark;{night}}}}}",
-                f":root[data-theme=dark]{{color-scheme:dark;{night}}}",
-            ]
-        )
+        return custom({f"c{number}": pair for number, pair in enumerate(self.pairs)})
 
 
 def _sizes() -> dict[str, float]:
@@ -234,13 +210,12 @@ def _kept(count: int, marked: Any = ()) -> np.ndarray:
 
 def _scene(title: str, scene: Scene, colors: _Colors) -> dict[str, Any]:
     panel = Panel(title, scene.cut, scene.paths, None, True)
-    for name in scene.lookaheads:
-        if name not in scene.paths:
-            raise ValueError(f"lookaheads has {name!r}, which is none of the paths: name a path, or leave it out")
+    require_walked(scene.paths, scene.lookaheads)
     x, y, values = grid(scene.cut)
     wide, high = np.ptp(x), np.ptp(y)
     equal = max(wide, high) <= OBLONG * min(wide, high)
     notes = [scene.note, f"Leaving the slice: {gone}." if (gone := leaving(panel)) else None]
+    notes += [f"Not finite: {lost}."] if (lost := _lost(scene.paths)) else []
     notes += [] if equal else ["The axes are not to the same scale."]
     return {
         "title": title,
@@ -259,24 +234,25 @@ def _scene(title: str, scene: Scene, colors: _Colors) -> dict[str, Any]:
     }
 
 
+def _lost(paths: Mapping[str, Any]) -> str:
+    """Which paths stop being finite, and where."""
+    kept = {name: finite_rows(path) for name, path in paths.items()}
+    ends = {name: steps(paths[name])[length] for name, length in kept.items() if length < len(points(paths[name]))}
+    return ", ".join(f"{name} from step {step:,.0f}" for name, step in ends.items())
+
+
 def _path(name: str, path: Any, ahead: Any) -> dict[str, Any]:
     """Up to where it stops being finite."""
-    xy = points(path)
-    finite = np.isfinite(xy).all(axis=1)
-    length = len(xy) if finite.all() else int(np.argmin(finite))
+    xy, length = points(path), finite_rows(path)
     hidden = getattr(path, "residual", None)
-    if ahead is not None and points(ahead).shape != xy.shape:
-        raise ValueError(
-            f"lookaheads of {name!r} have shape {points(ahead).shape}, the path {xy.shape}: give one a row"
-        )
     rows = _kept(length)
     return {
         "name": name,
         "steps": _packed(steps(path)[rows]),
         "at": _packed(xy[rows]),
         "hidden": None if hidden is None else _packed(np.asarray(hidden)[rows]),
-        "ahead": None if ahead is None else _packed(points(ahead)[rows]),
-        "lost": length < len(xy),
+        "ahead": None if ahead is None else _packed(looked_ahead(path, ahead)[rows]),
+        "lost": None if length == len(xy) else float(steps(path)[length]),
     }
 
 

@@ -1,6 +1,7 @@
 """Figures are drawn from what a run's folder keeps, and its contents are told in words."""
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -105,6 +106,18 @@ def test_a_page_is_of_all_problems_and_says_of_which_run(folder):
     before = report.identity(folder)
     (folder / "config.toml").write_text((folder / "config.toml").read_text() + "# other\n")
     assert report.identity(folder) != before
+
+
+def test_look_ahead_points_that_a_run_keeps_are_drawn(folder):
+    file = folder / "slices" / "0.zarr"
+    picture = drawing.read_picture(file)
+    field = drawing.field(folder, {"problem": "rosenbrock"})
+    assert "No look-ahead is drawn" in field.texts[0].get_text()  # of every second step, iterates do not tell it
+    drawing.keep_picture(file, picture._replace(ahead={"NAG": picture.seen["NAG"].coordinates + 0.5}))
+    field = drawing.field(folder, {"problem": "rosenbrock"})
+    assert "to its look-ahead point" in field.texts[0].get_text()
+    assert len(re.findall(r'"ahead":"', drawing.page(folder, {}).html)) == 1
+    assert drawing.animation(folder, {"problem": "rosenbrock"}).movers["NAG"].lookahead is not None
 
 
 @pytest.mark.parametrize("width", drawing.WIDTHS)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from nagviz.cli import main
-from nagviz.experiment import pipeline, report
+from nagviz.experiment import drawing, pipeline, report
 from nagviz.experiment.report import Refusal
 from nagviz.landscape import load_trajectory, snapshot_steps
 
@@ -52,6 +52,12 @@ def test_the_look_ahead_is_the_momentum_times_the_last_step_beyond_the_iterate(e
     y, _ = load_trajectory(evenly / "paths" / "0-0.zarr", point="lookahead")
     step = np.diff(x.params, axis=0, prepend=x.params[:1])
     np.testing.assert_allclose(y.params, x.params + 0.8 * step, rtol=2e-6)
+
+
+def test_the_look_ahead_is_kept_for_figures_where_it_is_on_the_slice(evenly):
+    picture = drawing.read_picture(evenly / "slices" / "0.zarr")
+    y, _ = load_trajectory(evenly / "paths" / "0-0.zarr", point="lookahead")
+    np.testing.assert_allclose(picture.ahead["NAG"], y.params, atol=1e-6)
 
 
 def test_the_loss_is_measured_at_both(evenly):

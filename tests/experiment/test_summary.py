@@ -103,9 +103,9 @@ def test_nothing_is_fetched_and_no_word_of_the_run_becomes_an_element(runs):
 
 def test_the_page_is_read_by_day_by_night_and_on_a_phone(runs):
     style = (runs / "odd" / "report.html").read_text().partition("</style>")[0]
-    day, _, night = style.partition("prefers-color-scheme: dark")
-    assert re.search(r"--paper: #FFFFFF", day)
-    assert re.search(r"--paper: #14191E", night)
+    day, _, night = style.partition("prefers-color-scheme:dark")
+    assert re.search(r"--paper:#FFFFFF", day)
+    assert re.search(r"--paper:#14191E", night)
     assert "max-width: 480px" in style
     assert 'name="viewport" content="width=device-width, initial-scale=1"' in style
 

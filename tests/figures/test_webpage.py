@@ -68,6 +68,10 @@ EDGES = {
     "far outside": Scene(CUT, {"NAG": SPIRAL * 1e12 + 3, "SGD": SPIRAL * 1.5}),
     "no path": Scene(CUT, {}),
     "in the plane": Scene(CUT, {"NAG": Projected(SPIRAL, np.zeros(61))}),
+    "other rows": Scene(CUT, {"NAG": Projected(SPIRAL[:8], None, STEPS[:8] * 350), "SGD": Projected(turned(1)[:4])}),
+    "no look-ahead yet": Scene(
+        CUT, {"NAG": SPIRAL}, lookaheads={"NAG": np.where(t[:, None] < 0.5, np.nan, SPIRAL + 0.3)}
+    ),
     "ends early": Scene(CUT, {"SGD": np.where(t[:, None] > 0.5, np.nan, SPIRAL)}),
     "ten": Scene(CUT, {f"optimizer {i}": turned(i) for i in range(10)}, falling(f"optimizer {i}" for i in range(10))),
     "long": Scene(CUT._replace(labels=(LONG, LONG), quantity=LONG * 2), {LONG: SPIRAL}, falling([LONG, "x" * 40])),
@@ -232,8 +236,8 @@ def test_a_name_keeps_its_look_in_another_figure(made):
     [
         (Scene(CUT._replace(values=HOLED.T), {}), "transpose the values"),
         (Scene(CUT, {"NAG": SPIRAL[:, :1]}), r"give \(T, 2\) numbers"),
-        (Scene(CUT, {"NAG": SPIRAL}, lookaheads={"NAG": SPIRAL[1:]}), "give one a row"),
-        (Scene(CUT, {}, lookaheads={"NAG": SPIRAL}), "lookaheads has 'NAG'"),
+        (Scene(CUT, {"NAG": SPIRAL}, lookaheads={"NAG": SPIRAL[1:]}), "give one look-ahead point for each"),
+        (Scene(CUT, {}, lookaheads={"NAG": SPIRAL}), "lookaheads has an entry 'NAG'"),
         (Scene(CUT, {}, {"loss": {"NAG": (STEPS, t[1:])}}), r"give both as \(T,\)"),
         (Scene(CUT, {}, levels=[2, 1]), "at least two increasing numbers"),
     ],
@@ -660,6 +664,10 @@ def test_every_edge_is_a_sensible_page_on_a_phone_and_on_a_desk(browser, files, 
         ("far outside", "#note", "Leaving the slice: NAG, SGD."),
         ("far outside", "tr[data-name=NAG]", "outside"),
         ("ends early", "#key", "not finite from here"),
+        ("ends early", "#note", "Not finite: SGD from step 31."),
+        ("ends early", "tr[data-name=SGD]", "not finite"),
+        ("other rows", "#now", "12,250 of 12,250"),
+        ("other rows", "thead", "at step 12,250"),
         ("no Latin", "#ylabel", "Потеря"),
         ("long", "tbody", "no path"),
         ("hostile", "#xlabel", SCRIPT),
@@ -683,6 +691,49 @@ def test_a_distance_off_the_plane_is_told_where_there_is_any(browser, files):
 
 
 COLUMNS = ["at step 300", "on the slice", "train loss"]
+
+
+def choose(browser, title):
+    browser.read(CHOOSE.replace("NUMBER", str(list(EDGES).index(title))))
+    browser.read("document.getElementById('step').focus()")
+
+
+def test_a_number_of_an_earlier_step_is_marked_as_such(browser, files):
+    browser.open(files / "edges.html")
+    choose(browser, "other rows")
+    early = "[...document.querySelectorAll('td.early')].map((cell) => cell.title)"
+    assert browser.read(early) == ["of step 3"]
+    assert not browser.read("document.getElementById('early').hidden")
+    browser.press(*HOME)
+    assert browser.read(early) == []
+    assert browser.read("document.getElementById('early').hidden")
+
+
+def test_a_path_ends_in_a_cross_only_where_it_is_lost(browser, files):
+    browser.open(files / "edges.html")
+    choose(browser, "ends early")
+    ends = "[...document.querySelector('#ends g').querySelectorAll('.mark')].map((mark) => mark.getAttribute('d'))"
+    marks = held(page(CUT, {"SGD": SPIRAL}))["marks"]
+    assert browser.text("#now") == "31 of 31"
+    assert browser.read(ends) == [marks["start"], marks["cross"]]
+    browser.press(*LEFT)
+    assert marks["cross"] not in browser.read(ends)
+    assert row(browser, "SGD") != ["not finite"]
+
+
+def test_a_look_ahead_is_drawn_where_it_is_known(browser, files):
+    browser.open(files / "edges.html")
+    choose(browser, "no look-ahead yet")
+    assert browser.read("document.querySelectorAll('#ends .ahead').length") == 1
+    browser.press(*HOME)
+    assert browser.read("document.querySelectorAll('#ends .ahead').length") == 0
+    assert browser.faults() == []
+
+
+def test_a_word_of_a_name_is_not_cut(browser, files):
+    browser.open(files / "page.html", width=360)
+    browser.read("document.querySelector('tr[data-name=NAG] .name').textContent = 'Adagrad'")
+    assert browser.box("tr[data-name=NAG] .name")[3] < 25  # one line
 
 
 def test_a_path_far_outside_leaves_in_its_direction_within_numbers_that_can_be_drawn(browser, files):

@@ -21,7 +21,7 @@ function drawCurve(cell, curve) {
   const ends = values.length ? [curve.off ? Math.min(0, lowest) : lowest, highest] : [curve.log ? 0.1 : 0, 1];
   const y = (curve.log ? logarithmic : linear)(ends[0], ends[1], top + height - 4, top + 5);
   for (const tick of y.ticks(4)) put(svg, "line", { x1: left, x2: left + width, y1: y.at(tick), y2: y.at(tick), class: "rule" });
-  axes(svg, x, y, { left, top, width, height }, x.ticks(width / 70), y.ticks(4));
+  axes(svg, x, y, { left, top, width, height }, x.ticks(width / 70), y.ticks(4), counted);
   put(svg, "line", { x1: left, x2: left + width, y1: top + height, y2: top + height, class: "tick" });
   for (const series of known) drawSeries(svg, series, x, y, curve.log);
   const cursor = put(svg, "line", { y1: top, y2: top + height, class: "cursor" });

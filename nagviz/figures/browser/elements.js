@@ -39,9 +39,10 @@ function linear(low, high, from, to) {
   const at = (value) => from + ((value - low) / span) * (to - from);
   const back = (pixel) => low + ((pixel - from) / (to - from)) * span;
   const ticks = (count) => {
-    const step = roundStep(span, count);
-    const first = Math.ceil(low / step - 1e-9);
-    const last = Math.floor((low + span) / step + 1e-9);
+    const within = (step) => [Math.ceil(low / step - 1e-9), Math.floor((low + span) / step + 1e-9)];
+    let step = roundStep(span, count);
+    if (within(step)[1] - within(step)[0] < 1) step = roundStep(span, 2 * count); // one tick tells no scale
+    const [first, last] = within(step);
     if (!(last - first < 50)) return [low];
     return Array.from({ length: last - first + 1 }, (_, i) => Number(((first + i) * step).toPrecision(12)));
   };

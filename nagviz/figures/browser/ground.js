@@ -45,11 +45,11 @@ function drawGround() {
     put(fields, "path", { d: scene.hatch, class: "hatch", style: "fill:none" });
   }
   put(svg, "rect", { x: left, y: top, width, height, class: "frame" });
-  axes(svg, x, y, plot, x.ticks(width / 90), y.ticks(height / 70));
+  axes(svg, x, y, plot, x.ticks(width / 90), y.ticks(height / 70), show);
   if (!scene.bar) put(svg, "text", { x: middle[0], y: middle[1], class: "notice" }, "no finite loss on this slice");
   for (const path of scene.paths) path.places = path.at.map(place);
   plot.paths = put(clipped, "g", { id: "paths" });
-  plot.ends = put(svg, "g", { "clip-path": "url(#inside)" });
+  plot.ends = put(svg, "g", { id: "ends", "clip-path": "url(#inside)" });
   plot.probe = put(svg, "g");
   const tip = put(box, "div", { id: "tip", role: "status" });
   tip.hidden = true;
@@ -63,12 +63,12 @@ function hatching(definitions, id) {
   put(pattern, "line", { y2: 7, style: "stroke:var(--broken);stroke-width:2px" });
 }
 
-function axes(svg, x, y, { left, top, width, height }, across, up) {
+function axes(svg, x, y, { left, top, width, height }, across, up, say) {
   const floor = top + height;
   for (const value of across) {
     const at = x.at(value);
     put(svg, "line", { x1: at, x2: at, y1: floor, y2: floor + 4, class: "tick" });
-    put(svg, "text", { x: at, y: floor + 17, "text-anchor": "middle" }, show(value));
+    put(svg, "text", { x: at, y: floor + 17, "text-anchor": "middle" }, say(value));
   }
   for (const value of up) {
     const at = y.at(value);
@@ -84,6 +84,9 @@ function walked(path, step) {
   const share = (step - path.steps[last]) / (path.steps[last + 1] - path.steps[last]);
   return { last, head: path.at[last].map((value, k) => value + share * (path.at[last + 1][k] - value)) };
 }
+
+// Whether a path has come to where it is no longer finite.
+const isLost = (path, step) => path.lost !== null && step >= path.lost;
 
 function drawPaths(step) {
   plot.paths.replaceChildren();
@@ -106,7 +109,7 @@ function drawPath(path, step) {
   };
   const points = path.places;
   const { last, head } = walked(path, step);
-  const done = last === points.length - 1;
+  const done = last === points.length - 1 && (path.lost === null || isLost(path, step));
   if (!done) put(group, "path", { d: polyline(points), class: "core ghost", style: stroke });
   if (last < 0) return;
   const here = plot.place(head);
@@ -119,7 +122,7 @@ function drawPath(path, step) {
   if (path.ahead && Number.isFinite(path.ahead[last]?.[0])) drawAhead(ends, points[last], plot.place(path.ahead[last]));
   start(ends, points[0], shade);
   if (!done) mark(ends, look.marker, here, ink.head, `fill:${shade}`);
-  else (path.lost ? cross : star)(ends, here, shade);
+  else (path.lost === null ? star : cross)(ends, here, shade);
 }
 
 function drawAhead(parent, [x, y], [u, v]) {

@@ -22,6 +22,9 @@ function show(value, digits = 4) {
   return (plain === "1" ? "" : plain === "−1" ? "−" : plain + "×") + "10" + raised(power);
 }
 
+// A step: 12,000.
+const counted = (step) => (Number.isInteger(step) && Math.abs(step) < 1e15 ? String(step).replace(/\B(?=(\d{3})+$)/g, ",") : show(step, 9));
+
 // Likewise in all of them, so that a column of numbers, or one that moves, keeps its width.
 function full(value, digits = 4) {
   const size = Math.abs(Number(value.toPrecision(digits)));

@@ -66,14 +66,16 @@ function tell(point, near) {
   if (near) {
     const first = put(tip, "p");
     put(first, "b", { style: `color:${color(data.looks[near.path.name].color)}` }, near.path.name);
-    put(first, "span", {}, ` at step ${show(near.path.steps[near.row], 9)}`);
+    put(first, "span", {}, ` at step ${counted(near.path.steps[near.row])}`);
   }
   const loss = put(tip, "p");
   put(loss, "b", {}, full(read(...point)));
   put(loss, "span", {}, " loss on the slice");
   if (near) {
-    const value = valueOf(near.path.name, near.path.steps[near.row]);
-    if (value !== null) put(tip, "p", {}, `${full(value)} ${measured().label}`);
+    const step = near.path.steps[near.row];
+    const known = valueOf(near.path.name, step);
+    const early = known && known.at !== step ? `, of step ${counted(known.at)}` : "";
+    if (known) put(tip, "p", {}, `${full(known.value)} ${measured().label}${early}`);
     if (near.path.hidden && hides()) put(tip, "p", {}, `${full(near.path.hidden[near.row], 3)} off the plane`);
   }
   put(tip, "p", {}, `at (${full(point[0])}, ${full(point[1])})`);
@@ -85,10 +87,10 @@ const measured = () => scene.curves.find((curve) => !curve.off);
 // Whether a path is off the plane anywhere.
 const hides = () => scene.paths.some((path) => path.hidden && path.hidden.some((distance) => distance > 0));
 
-// What it says of a name at a step.
+// What it says of a name at a step, and at which step that was measured.
 function valueOf(name, step) {
   const series = measured()?.series.find((s) => s.name === name);
   if (!series) return null;
   const i = before(series.steps, step);
-  return i < 0 ? null : series.values[i];
+  return i < 0 ? null : { value: series.values[i], at: series.steps[i] };
 }

@@ -20,6 +20,7 @@ function decoded(raw) {
   const distances = hidden.map((path) => ({ name: path.name, steps: path.steps, values: path.hidden, marks: [] }));
   for (const curve of curves) if (curve.off) curve.series = distances;
   const recorded = [...paths, ...curves.flatMap((curve) => curve.series)].flatMap((each) => each.steps);
+  recorded.push(...paths.filter((path) => path.lost !== null).map((path) => path.lost));
   const steps = [...new Set(recorded)].sort((a, b) => a - b);
   return { ...raw, x: numbers(raw.x), y: numbers(raw.y), values: numbers(raw.values), paths, curves, steps: steps.length ? steps : [0] };
 }

@@ -17,15 +17,15 @@ function drawTable() {
     box.checked = !off.has(name);
     box.addEventListener("change", () => toggle(name, box.checked, row));
     sample(label, data.looks[name]);
-    put(label, "span", {}, name);
+    put(label, "span", { class: "name" }, name);
     return { path: scene.paths.find((path) => path.name === name), name, cells: columns.map(() => put(row, "td")) };
   });
 }
 
 function sample(parent, look) {
-  const svg = canvas(parent, 34, 14, { "aria-hidden": "true" });
-  put(svg, "path", { d: "M1 7H33", class: "core", style: `stroke:${color(look.color)};stroke-width:${look.width}px;stroke-dasharray:${look.dash}` });
-  mark(svg, look.marker, [17, 7], ink.head, `fill:${color(look.color)}`);
+  const svg = canvas(parent, 30, 14, { "aria-hidden": "true" });
+  put(svg, "path", { d: "M1 7H29", class: "core", style: `stroke:${color(look.color)};stroke-width:${look.width}px;stroke-dasharray:${look.dash}` });
+  mark(svg, look.marker, [15, 7], ink.head, `fill:${color(look.color)}`);
 }
 
 function toggle(name, on, row) {
@@ -37,18 +37,30 @@ function toggle(name, on, row) {
   update();
 }
 
+// What is told of a step that a row of the table does not have is that of the row before, and marked as such.
 function fillTable(step) {
-  scene.heading.textContent = `at step ${show(step, 9)}`;
+  scene.heading.textContent = `at step ${counted(step)}`;
+  let early = false;
   for (const { path, name, cells } of scene.rows) {
-    const last = path ? before(path.steps, step) : -1;
-    const words = [last < 0 ? "no path" : told(path.at[last])];
-    if (measured()) {
-      const value = valueOf(name, step);
-      words.push(value === null ? "–" : full(value));
-    }
-    if (hides()) words.push(last < 0 || !path.hidden ? "–" : full(path.hidden[last], 3));
-    cells.forEach((cell, k) => (cell.textContent = words[k]));
+    const told = [placed(path, step)];
+    if (measured()) told.push(valueOf(name, step) ?? { words: "–" });
+    if (hides()) told.push(path?.hidden ? placed(path, step, (row) => full(path.hidden[row], 3)) : { words: "–" });
+    told.forEach(({ words, value, at }, k) => {
+      const before = at !== undefined && at !== step;
+      cells[k].textContent = words ?? full(value);
+      cells[k].classList.toggle("early", before);
+      cells[k].title = before ? `of step ${counted(at)}` : "";
+      early ||= before;
+    });
   }
+  $("early").hidden = !early;
+}
+
+function placed(path, step, say = (row) => told(path.at[row])) {
+  const last = path ? before(path.steps, step) : -1;
+  if (last < 0) return { words: path ? "–" : "no path" };
+  if (isLost(path, step)) return { words: "not finite" };
+  return { words: say(last), at: path.steps[last] };
 }
 
 function drawKey() {
@@ -62,10 +74,10 @@ function drawKey() {
   const shade = "var(--muted)";
   if (scene.paths.length) {
     entry("start", (svg) => start(svg, [8, 8], shade));
-    if (scene.paths.some((path) => !path.lost)) entry("end", (svg) => star(svg, [8, 8], shade));
-    entry(scene.every === 1 ? "every step" : `every ${show(scene.every, 9)} steps`, (svg) => mark(svg, data.marks.start, [8, 8], ink.dot, `fill:${shade}`));
+    if (scene.paths.some((path) => path.lost === null)) entry("end", (svg) => star(svg, [8, 8], shade));
+    entry(scene.every === 1 ? "every step" : `every ${counted(scene.every)} steps`, (svg) => mark(svg, data.marks.start, [8, 8], ink.dot, `fill:${shade}`));
   }
-  if (scene.paths.some((path) => path.lost)) entry("not finite from here", (svg) => cross(svg, [8, 8], shade));
+  if (scene.paths.some((path) => path.lost !== null)) entry("not finite from here", (svg) => cross(svg, [8, 8], shade));
   if (scene.paths.some((path) => path.ahead)) entry("look-ahead", (svg) => drawAhead(svg, [1, 8], [23, 8]), 26);
   if (scene.curves.some((c) => c.series.some((s) => s.marks.length))) {
     entry("restart", (svg) => put(svg, "line", { x1: 8, x2: 8, y1: 2, y2: 14, style: `stroke:${shade};stroke-width:2px` }));

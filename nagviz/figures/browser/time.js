@@ -4,7 +4,7 @@ function update() {
   const step = stepNow();
   const i = Math.floor(time);
   $("step").value = i;
-  const words = `${show(scene.steps[i], 9)} of ${show(scene.steps.at(-1), 9)}`;
+  const words = `${counted(scene.steps[i])} of ${counted(scene.steps.at(-1))}`;
   $("now").textContent = words;
   $("step").setAttribute("aria-valuetext", `step ${words}`);
   drawPaths(step);
