@@ -10,14 +10,16 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
+from nagviz.landscape.peers import Team, agreed, of_all, of_first
 from nagviz.landscape.plane import Plane
-from nagviz.landscape.spreading import gathered, own_mesh, require_mesh
+from nagviz.landscape.spreading import gathered, own_mesh, require_mesh, team_of
 from nagviz.landscape.surface import Question, Surface, arrange, ask, tabulator
 from nagviz.landscape.sweep import Effort, Plan, even, real_dtype, require_effort
 from nagviz.landscape.tiles import (
@@ -105,10 +107,12 @@ def evaluate(
         effort: memory, and how to go about it.
         quantity: the name of what is evaluated, for a colour bar.
         mesh: devices to spread the points over, in one axis, as `jax.make_mesh((n,), ("grid",), axis_types=...)`.
-            It may span processes, which then all call this and all get the whole slice.
+            It may span processes, which then all call this, with the same inputs, and all get the whole slice. Every
+            device holds the plane and a batch, and has the budget of `effort` for itself.
         store: a folder where tiles of the grid are kept as they are finished, as a zarr v3 array. Called again
             with the same inputs, an evaluation that was killed carries on there, in the way that it had begun,
-            and gives the same values.
+            and gives the same values, be it on more or fewer devices. Of several processes the first one writes and
+            reads, and the others need not see the folder.
         report: called with the number of rows done and their total: first, before anything is evaluated, with
             those that the store holds already (0 without one), then at each row. The time left is that since the
             first call, times what remains over what was done since.
@@ -120,7 +124,10 @@ def evaluate(
         ValueError: a grid that is empty, not increasing or not finite, or that does not fit the plane; axes
             unlike the origin; statistics that are a function together with gradient; no batch, or batches
             that differ in more than their sizes; a loss that is no scalar; a budget that one point exceeds; a
-            store that is another slice's, or is damaged; a mesh that points cannot be spread over.
+            store that is another slice's, or is damaged; a mesh that points cannot be spread over; processes that
+            were given different inputs, where they have a store.
+        ConnectionError: another process of the mesh has ended. End this one too, and start all of them again: what
+            the store holds is gone on from.
 
     Example:
         >>> import jax.numpy as jnp, nagviz as nv
@@ -141,23 +148,27 @@ def evaluate(
         raise ValueError(
             f"metrics must not have an entry {quantity!r}, which is the loss; name it, or give another quantity"
         )
-    require_mesh(mesh, store)
+    require_mesh(mesh)
     effort = require_effort(effort)
     functions = {quantity: loss, **(metrics or {})}
     asked = ask(Question(functions, batches, weights, statistics, int(gradient), compute_dtype), plane)
     rows = _grid(x, y)
+    devices, team = mesh.size if mesh else 1, team_of(mesh)
     started = time.perf_counter()
-    work, tiles = _begun(asked, rows, [x, y], effort, store)
-    done = _stored(rows, work.tile, tiles)
+    work, tiles = _begun(asked, rows, [x, y], effort, store, devices, team)
+    done = _stored(rows, _cell(asked), work.tile, tiles, team)
     advance = _progress(report, len(rows), rows[..., 0].size * asked.samples)
     later = work.tile != rows.shape[:2]  # tiles that would find again what this one prepared
     hold = max(0, effort.budget - work.bytes) if later else 0
-    shared = mesh is not None and jax.process_count() > 1  # then what is done is known when it is gathered
+    shared = team.count > 1  # then what is done is known when it is gathered
     tabulate = tabulator(asked, work.plan, hold, (lambda units: None) if shared else advance, own_mesh(mesh))
     if shared:
-        tabulate = gathered(tabulate, lambda points: advance(points * asked.samples))
+        tabulate = gathered(tabulate, mesh, lambda points: advance(points * asked.samples))
     chosen = time.perf_counter()
-    table = _by_tiles(tabulate, rows, work.tile, tiles, done, lambda points: advance(points * asked.samples))
+    write = (lambda blocks: None) if store is None else partial(_write, tiles, team)
+    advance(sum(block[..., 0, 0].size for block in done.values()) * asked.samples)
+    done |= _by_tiles(tabulate, rows, work.tile, set(done), devices, write)
+    table = _assembled(rows, work.tile, done)
     work = work._replace(choosing=chosen - started, evaluating=time.perf_counter() - chosen)
 
     table = table if y is not None else table[0]
@@ -201,35 +212,57 @@ def _grid(x: np.ndarray, y: np.ndarray | None) -> np.ndarray:
 _TILE_SECONDS = 10.0
 
 
-def _begun(asked: Surface, rows: np.ndarray, grid, effort: Effort, store) -> tuple[Work, Tiles | None]:
-    """How the work is gone about, as measured now or as it was begun in the store; and the store's tiles."""
+def _begun(asked: Surface, rows: np.ndarray, grid, effort: Effort, store, devices: int, team: Team):
+    """How the work is gone about, as measured now or as it was begun in the store; and the first one's tiles."""
+    arranged = partial(_arranged, asked, rows, effort, devices, whole=store is None)
     if store is None:
-        return _arranged(asked, rows, effort, rows[..., 0].size), None
-    identity = _identity(asked, grid)
-    if tiles := find_tiles(store, identity):
-        if tiles.plan["bytes"] > effort.budget:
-            raise ValueError(
-                f"effort.budget is {effort.budget:,} bytes, but store {store} was begun in a way that takes "
-                f"{tiles.plan['bytes']:,}; give as much, or another path"
-            )
-        return Work(Plan(**tiles.plan["plan"]), tuple(tiles.tile[:2]), tiles.plan["bytes"]), tiles
-    work = _arranged(asked, rows, effort, None)
-    cell = len(asked.quantities), 1 + len(asked.task.plane.axes) * asked.task.order
-    plan = {"plan": work.plan._asdict(), "bytes": work.bytes}
-    return work, make_tiles(store, (*rows.shape[:2], *cell), (*work.tile, *cell), identity, plan)
+        return _work(agreed(team, lambda: _plain(arranged()))), None
+    identity, held = _identity(asked, grid), []
+    _require_alike(identity, team)
+
+    def begun():
+        tiles = find_tiles(store, identity)
+        if tiles is None:
+            work, cell = arranged(), _cell(asked)
+            plan = {"plan": work.plan._asdict(), "bytes": work.bytes}
+            tiles = make_tiles(store, (*rows.shape[:2], *cell), (*work.tile, *cell), identity, plan)
+        held.append(tiles)
+        return {**tiles.plan, "tile": tiles.tile[:2]}
+
+    work = _work(agreed(team, begun))
+    if work.bytes > effort.budget:
+        raise ValueError(
+            f"effort.budget is {effort.budget:,} bytes, but store {store} was begun in a way that takes "
+            f"{work.bytes:,}; give as much, or another path"
+        )
+    return work, held[0] if held else None
 
 
-def _arranged(asked: Surface, rows: np.ndarray, effort: Effort, points: int | None) -> Work:
-    """Measure, and say how many points are finished together: by the time that they take, if not given."""
-    trial = arrange(asked, rows[..., 0].size, effort)
-    if effort.tile or points is None:  # some seconds, little of it for what each tile prepares anew
-        points = effort.tile or math.ceil(max(_TILE_SECONDS, 20 * trial.prepare) / trial.seconds)
+def _plain(work: Work) -> dict[str, Any]:
+    return {"plan": work.plan._asdict(), "bytes": work.bytes, "tile": work.tile}
+
+
+def _work(plain: Mapping[str, Any]) -> Work:
+    return Work(Plan(**plain["plan"]), tuple(plain["tile"]), plain["bytes"])
+
+
+def _cell(asked: Surface) -> tuple[int, int]:
+    """The shape of a point's values."""
+    return len(asked.quantities), 1 + len(asked.task.plane.axes) * asked.task.order
+
+
+def _arranged(asked: Surface, rows: np.ndarray, effort: Effort, devices: int, *, whole: bool) -> Work:
+    """Measure, and say how many points a device finishes at a time: by the time that they take, if not all."""
+    total, columns = rows[..., 0].size, rows.shape[1]
+    share = -(-total // devices)
+    trial = arrange(asked, share, effort)
+    points = effort.tile or (total if whole else math.ceil(max(_TILE_SECONDS, 20 * trial.prepare) / trial.seconds))
     if size := sum(leaf.nbytes for leaf in asked.task.fresh):
-        points = max(1, min(points, effort.budget // 4 // size))
-    columns = rows.shape[1]
+        most = max(1, effort.budget // 4 // size)
+        points = points if points <= most or (whole and share <= most) else most
     tile = (min(len(rows), points // columns), columns) if points >= columns else (1, points)
-    if effort.points is None and math.prod(tile) < rows[..., 0].size:
-        trial = trial._replace(plan=trial.plan._replace(points=even(math.prod(tile), trial.plan.points)))
+    if effort.points is None:
+        trial = trial._replace(plan=trial.plan._replace(points=even(min(math.prod(tile), share), trial.plan.points)))
     return Work(trial.plan, tile, trial.bytes)
 
 
@@ -243,26 +276,59 @@ def _identity(asked: Surface, grid) -> dict[str, str]:
     return fingerprint(origin=plane.origin, axes=plane.axes, grid=grid, data=data, loss=loss)
 
 
-def _stored(rows: np.ndarray, tile, tiles: Tiles | None) -> dict[tuple[int, int], np.ndarray]:
+def _require_alike(identity: Mapping[str, str], team: Team) -> None:
+    """Refuse processes that would fill one grid with the values of several."""
+    digests = np.array([int(digest[:15], 16) for digest in identity.values()])
+    odd = np.any(of_all(team, digests) != of_first(team, digests), axis=0)
+    if names := [name for name, differs in zip(identity, odd, strict=True) if differs]:
+        raise ValueError(f"the processes of a mesh must be given the same inputs, but {', '.join(names)} differ")
+
+
+def _stored(rows: np.ndarray, cell, tile, tiles: Tiles | None, team: Team) -> dict[tuple[int, int], np.ndarray]:
     """The tiles that are on disk, read before anything is compiled: one that is damaged is told at once."""
-    if tiles is None:
-        return {}
-    return {number: read_tile(tiles, number) for number in windows(rows.shape, tile) if is_done(tiles, number)}
+    parts, found = windows(rows.shape, tile), {}
+
+    def read():
+        if tiles:
+            found.update({number: read_tile(tiles, number) for number in parts if is_done(tiles, number)})
+        return list(found)
+
+    numbers = [tuple(number) for number in agreed(team, read)]
+    if not numbers or team.count == 1:
+        return found
+    shapes = [(*rows[parts[number]].shape[:2], *cell) for number in numbers]
+    flat = [found.get(number, np.empty(shape)).ravel() for number, shape in zip(numbers, shapes, strict=True)]
+    ends = np.cumsum([len(block) for block in flat])[:-1]
+    blocks = np.split(of_first(team, np.concatenate(flat)), ends)
+    return {number: block.reshape(shape) for number, block, shape in zip(numbers, blocks, shapes, strict=True)}
 
 
-def _by_tiles(tabulate, rows: np.ndarray, tile, tiles: Tiles | None, stored, advance) -> np.ndarray:
-    """The table of the whole grid, of which some tiles are stored."""
-    parts, done = windows(rows.shape, tile), dict(stored)
-    advance(sum(block[..., 0, 0].size for block in done.values()))
-    for number, window in parts.items():
-        if number not in done:
-            here = rows[window]
-            block = tabulate(here.reshape(-1, here.shape[-1]))
-            done[number] = block.reshape(*here.shape[:2], *block.shape[1:])
-            if tiles:
-                write_tile(tiles, number, done[number])
+def _write(tiles: Tiles | None, team: Team, blocks: Mapping[tuple[int, int], np.ndarray]) -> None:
+    """Put finished tiles into the store; that the first process cannot is told to all."""
+    agreed(team, lambda: [write_tile(tiles, number, block) for number, block in blocks.items()])
+
+
+def _by_tiles(tabulate, rows: np.ndarray, tile, done, devices: int, write) -> dict[tuple[int, int], np.ndarray]:
+    """The tiles that are not done, as many at a time as there are devices: these share all points evenly."""
+    parts = {number: window for number, window in windows(rows.shape, tile).items() if number not in done}
+    numbers, made = list(parts), {}
+    for start in range(0, len(numbers), devices):
+        some = {number: rows[parts[number]] for number in numbers[start : start + devices]}
+        points = [here.reshape(-1, here.shape[-1]) for here in some.values()]
+        blocks = np.split(tabulate(np.concatenate(points)), np.cumsum([len(part) for part in points])[:-1])
+        fresh = {
+            number: block.reshape(*here.shape[:2], *block.shape[1:])
+            for (number, here), block in zip(some.items(), blocks, strict=True)
+        }
+        write(fresh)
+        made |= fresh
+    return made
+
+
+def _assembled(rows: np.ndarray, tile, done: Mapping[tuple[int, int], np.ndarray]) -> np.ndarray:
+    """The table of the whole grid."""
     table = np.empty((*rows.shape[:2], *next(iter(done.values())).shape[2:]))
-    for number, window in parts.items():
+    for number, window in windows(rows.shape, tile).items():
         table[window] = done[number]
     return table
 

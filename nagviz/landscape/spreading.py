@@ -12,12 +12,14 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from nagviz.landscape.peers import ALONE, Team, everyone, of_all
 
-def require_mesh(mesh: Any, store: Any) -> None:
+
+def require_mesh(mesh: Any) -> None:
     """Refuse what points cannot be spread over.
 
     Raises:
-        ValueError: no mesh, one of several axes, one that leaves out a process, or a store with several processes.
+        ValueError: no mesh, one of several axes, or one that leaves out a process.
     """
     if mesh is None:
         return
@@ -30,8 +32,11 @@ def require_mesh(mesh: Any, store: Any) -> None:
         raise ValueError(
             f"mesh must hold a device of each of the {jax.process_count()} processes, got those of {sorted(processes)}"
         )
-    if store is not None and len(processes) > 1:
-        raise ValueError("store must be left out where a mesh spans several processes")
+
+
+def team_of(mesh: Mesh | None) -> Team:
+    """The processes that evaluate together."""
+    return ALONE if mesh is None else everyone()
 
 
 def own_mesh(mesh: Mesh | None) -> Mesh | None:
@@ -53,17 +58,19 @@ def replicated(held: Any, mesh: Mesh) -> Any:
     return jax.device_put(held, NamedSharding(mesh, PartitionSpec()))
 
 
-def gathered(tabulate, advance):
-    """The same function of coordinates, each process working out its share and all having the whole."""
-    from jax.experimental import multihost_utils  # of no use to one process
+def gathered(tabulate, mesh: Mesh, advance):
+    """The same function of coordinates, each process working out its devices' share and all having the whole."""
+    team = team_of(mesh)
+    devices = np.bincount([device.process_index for device in mesh.devices.flat], minlength=team.count)
 
     def whole(coordinates):
-        count = -(-len(coordinates) // jax.process_count())
-        own = np.arange(count) + count * jax.process_index()
-        block = tabulate(coordinates[np.minimum(own, len(coordinates) - 1)])
-        # As bytes: float64 would be rounded to float32 where jax is not set to it.
-        parts = np.asarray(multihost_utils.process_allgather(np.ascontiguousarray(block).view(np.uint8)))
+        sizes = devices * -(-len(coordinates) // mesh.size)
+        starts = np.cumsum(sizes) - sizes
+        own = starts[team.number] + np.arange(sizes.max())
+        block = tabulate(coordinates[np.minimum(own, len(coordinates) - 1)[: sizes[team.number]]])
+        blocks = of_all(team, np.resize(block, (sizes.max(), *block.shape[1:])))
         advance(len(coordinates))
-        return parts.view(np.float64).reshape(-1, *block.shape[1:])[: len(coordinates)]
+        parts = [part[:size] for part, size in zip(blocks, sizes, strict=True)]
+        return np.concatenate(parts)[: len(coordinates)]
 
     return whole

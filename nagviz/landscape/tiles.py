@@ -100,9 +100,10 @@ def find_tiles(path: Path, identity: Mapping[str, str]) -> Tiles | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"store {path} holds no tiles of a slice ({error!r}); give another path") from error
     if odd := [name for name in {**identity, **held} if identity.get(name) != held.get(name)]:
+        told = [f"another {name} ({_short(held, name)} there, {_short(identity, name)} here)" for name in odd]
         raise ValueError(
-            f"store {path} holds tiles of another slice, with another {', another '.join(odd)}; "
-            "give another path, or remove it to start anew"
+            f"store {path} holds tiles of another slice, with {', '.join(told)}; give another path, or remove it to "
+            "start anew"
         )
     if form != _FORMAT:
         raise ValueError(
@@ -112,6 +113,10 @@ def find_tiles(path: Path, identity: Mapping[str, str]) -> Tiles | None:
     *shape, marked = array.shape
     tile = array.chunk_layout.write_chunk.shape[:-1]
     return Tiles(path, array, (*shape, marked - 1), (*tile, marked - 1), plan, identity)
+
+
+def _short(identity: Mapping[str, str], name: str) -> str:
+    return str(identity.get(name, "none"))[:8]
 
 
 def make_tiles(path: Path, shape, tile, identity: Mapping[str, str], plan: Mapping[str, Any]) -> Tiles:

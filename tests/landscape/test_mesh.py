@@ -1,77 +1,114 @@
-"""A slice is the same on one device, on several, and over several processes."""
+"""A slice is the same on one device, on several, and over several processes, of which one may be killed."""
 
 import json
 import os
+import runpy
+import shutil
+import signal
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import nagviz as nv
+from nagviz.landscape.slicing import _by_tiles
+from nagviz.landscape.tiles import windows
 
-X, Y = np.linspace(-1, 1, 5), np.linspace(-2, 2, 3)  # 15 points: no number of devices divides them
-
-
-def cut(mesh=None, report=lambda done, total: None):
-    draw = np.random.default_rng(0)
-    first, second = (jnp.asarray(draw.normal(size=8), jnp.float32) for _ in range(2))
-    data = [draw.normal(size=(n, 8)).astype(np.float32) for n in (40, 9)]
-    plane = nv.Plane(jnp.zeros(8), (first, second))
-
-    def loss(w, batch):
-        return jnp.mean(jnp.tanh(batch @ w[:, None]) ** 2) + jnp.where(w[0] > 1.4, jnp.nan, 0.0)
-
-    return nv.evaluate(
-        loss, plane, X, Y, batches=data, gradient=True, effort=nv.Effort(points=2), mesh=mesh, report=report
-    )
+SCRIPT = Path(__file__).with_name("one_process.py")
+HERE = runpy.run_path(SCRIPT)
+cut, TILES = HERE["cut"], HERE["TILES"]
 
 
-def in_a_process(address, processes, number):
-    if processes > 1:
-        jax.distributed.initialize(address, processes, number)
-    found = {}
-    for kind in jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit:
-        rows = []
-        mesh = jax.make_mesh((jax.device_count(),), ("grid",), axis_types=(kind,))
-        made = cut(mesh, report=lambda done, total, rows=rows: rows.append(done))
-        assert rows == [0, 1, 2, 3]
-        found[kind.name] = made.values.tolist(), made.gradient.tolist()
-    print("found", json.dumps(found), flush=True)
-
-
-def start(processes, number, address, devices):
+def start(what, folder, processes, devices):
+    """The processes, as they run."""
     flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
-    code = f"import runpy; runpy.run_path({__file__!r})['in_a_process']({address!r}, {processes}, {number})"
-    return subprocess.Popen(
-        [sys.executable, "-c", code],
-        env={**os.environ, **flags},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-@pytest.mark.parametrize(("processes", "devices"), [(1, 2), (2, 2)])
-def test_devices_and_processes_give_the_slice_of_one_device(processes, devices):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    started = [start(processes, number, address, devices) for number in range(processes)]
+    return [
+        subprocess.Popen(
+            [sys.executable, SCRIPT, what, folder, address, str(processes), str(number)],
+            env={**os.environ, **flags},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(processes)
+    ]
+
+
+def ended(started, expected=0):
+    """What each has printed, as JSON after what jax prints."""
     try:
         told = [process.communicate(timeout=120) for process in started]
     finally:
         for process in started:
             process.kill()
-    alone = cut()
-    for output, errors in told:
-        assert "found " in output, errors
-        for values, gradient in json.loads(output.partition("found ")[2]).values():
+    lines = [(output.splitlines() or ["null"])[-1] for output, _ in told]
+    assert started[0].returncode == expected, told
+    return [json.loads(line) if process.returncode >= 0 else None for process, line in zip(started, lines, strict=True)]
+
+
+def tiles_of(store):
+    return {path: path.stat().st_mtime_ns for path in store.glob("c/*/*/*/*") if "__" not in path.name}
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory):
+    """Two processes of which one is killed, beside one of four devices; then two that go on."""
+    folder = tmp_path_factory.mktemp("shared")
+    killed, alone = start("dies", folder, 2, 2), start("evaluates", folder, 1, 4)
+    single, told = ended(alone), ended(killed, expected=3)
+    assert killed[1].returncode == -signal.SIGKILL
+    kept = tiles_of(folder / "store")
+    shutil.copytree(folder / "store", folder / "copy")
+    both = ended(start("evaluates", folder, 2, 2))
+    after = tiles_of(folder / "store")
+    return {"folder": folder, "told": told[0], "kept": kept, "after": after, "runs": [*single, *both], "both": both}
+
+
+def test_devices_and_processes_give_the_slice_of_one_device(seen):
+    alone = cut(gradient=True)
+    assert np.isnan(alone.values).any()
+    for run in seen["runs"]:
+        assert run["rows"] == [0, 1, 2, 3]
+        for kind in ("Auto", "Explicit"):
+            values, gradient = run[kind]
             np.testing.assert_allclose(values, alone.values, rtol=1e-6)
             np.testing.assert_allclose(gradient, alone.gradient, rtol=1e-5, atol=1e-6)
+
+
+def test_what_a_killed_process_had_finished_is_gone_on_from(seen):
+    """By two processes, and by one of one device; the one that was left was told what to do."""
+    assert "start them again" in seen["told"]
+    assert 4 <= len(seen["kept"]) < len(seen["after"]) == 9
+    assert {path: seen["after"][path] for path in seen["kept"]} == seen["kept"]  # none was done anew
+    alone = cut(effort=TILES, store=seen["folder"] / "copy")
+    for run in seen["both"]:
+        rows, values = run["resumed"]
+        assert 0 < rows[0] <= rows[-1] == 3
+        np.testing.assert_allclose(values, alone.values, rtol=1e-6)
+    np.testing.assert_array_equal(cut(effort=TILES).values, alone.values)
+
+
+def test_processes_refuse_the_tiles_of_another_slice_and_unlike_inputs_together(seen):
+    for run in seen["both"]:
+        assert "holds tiles of another slice, with another axes (" in run["another"]
+        assert "there, " in run["another"]
+        assert "must be given the same inputs, but axes, data differ" in run["unlike"]
+    assert not (seen["folder"] / "none").exists()
+
+
+def test_every_device_has_as_many_points_as_any_other():
+    """To one, whatever the tiles are: a round holds a tile for each device, and its points are shared evenly."""
+    rounds, rows = [], np.zeros((3, 5, 2))
+    tabulate = lambda points: (rounds.append(len(points)), np.zeros((len(points), 1, 1)))[1]  # noqa: E731
+    made = _by_tiles(tabulate, rows, (1, 2), {(0, 0)}, 4, lambda blocks: None)
+    assert rounds == [7, 6]  # tiles of 2, 1, 2, 2 and of 1, 2, 2, 1 points, less the one that was done
+    assert set(made) == set(windows(rows.shape, (1, 2))) - {(0, 0)}
 
 
 def test_a_mesh_that_does_not_fit_is_refused():

@@ -122,7 +122,9 @@ def test_tiles_of_another_slice_are_refused_by_what_differs(name, tmp_path_facto
         run(store, effort=TILE)
     inputs = {"loss": HERE["loss"], "plane": HERE["plane"], "x": x, "batches": HERE["data"], **CHANGES[name]}
     loss, plane, columns = (inputs.pop(key) for key in ("loss", "plane", "x"))
-    with pytest.raises(ValueError, match=f"holds tiles of another slice, with another {name};"):
+    with pytest.raises(
+        ValueError, match=rf"holds tiles of another slice, with another {name} \(\w{{8}} there, \w{{8}} here\);"
+    ):
         nv.evaluate(loss, plane, columns, y, **inputs, store=store)
 
 
