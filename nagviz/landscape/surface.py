@@ -169,11 +169,12 @@ def arrange(asked: Surface, points: int, effort: Effort) -> Trial:
     """Choose how to go about so many points, by measuring."""
     if asked.mode == "batch" and effort.samples is not None:
         raise ValueError("effort.samples would cut batches, but the loss uses the statistics of each batch")
+    effort, sizes = _affording_statistics(asked, effort)
     trial = partial(choose, asked.task, asked.compiled, asked.splits[0].batches[0], points, effort)
     chosen = trial(whole=asked.mode == "batch")
     if chosen.plan.samples and effort.samples is None and not _weigh_alike(asked, chosen.plan, effort):
         chosen = trial(whole=True)
-    return chosen._replace(bytes=max(chosen.bytes, _statistics_bytes(asked, chosen.plan, effort)))
+    return chosen._replace(bytes=max(chosen.bytes, sizes[chosen.plan.linear]))
 
 
 def _of_statistics(plan: Plan) -> Plan:
@@ -181,17 +182,21 @@ def _of_statistics(plan: Plan) -> Plan:
     return plan._replace(samples=None, points=1, way="map")
 
 
-def _statistics_bytes(asked: Surface, plan: Plan, effort: Effort) -> int:
+def _affording_statistics(asked: Surface, effort: Effort) -> tuple[Effort, dict[bool, int]]:
+    """The effort, kept to the ways in which the statistics fit the budget; and their bytes in each way."""
+    ways = (True, False) if effort.linear is None else (effort.linear,)
     if asked.estimated is None:
-        return 0
+        return effort, dict.fromkeys(ways, 0)
     forms = forms_of(asked.splits[:1], None)
-    size = max(asked.estimated(form, _of_statistics(plan)).bytes for form in forms)
-    if size > effort.budget:
+    plans = {linear: Plan(None, 1, "map", linear) for linear in ways}
+    sizes = {linear: max(asked.estimated(form, plan).bytes for form in forms) for linear, plan in plans.items()}
+    fitting = {linear: size for linear, size in sizes.items() if size <= effort.budget}
+    if not fitting:
         raise ValueError(
-            f"effort.budget is {effort.budget:,} bytes, but the statistics of one point take {size:,} on a whole "
-            "batch; give a larger budget or smaller batches"
+            f"effort.budget is {effort.budget:,} bytes, but the statistics of one point take "
+            f"{min(sizes.values()):,} on a whole batch; give a larger budget or smaller batches"
         )
-    return size
+    return (effort if len(fitting) == len(ways) else effort._replace(linear=next(iter(fitting)))), fitting
 
 
 def _weigh_alike(asked: Surface, plan: Plan, effort: Effort) -> bool:

@@ -35,11 +35,12 @@ class Effort(NamedTuple):
         True
     """
 
-    budget: int = 1 << 30  # bytes of arrays at work, besides the data, the plane and the results; compiling is extra
+    # Bytes of arrays at work on each device, besides the data, the plane and the results; compiling is extra.
+    budget: int = 1 << 30
     samples: int | None = None  # of a batch that are gone through together
     points: int | None = None  # of a grid for one call of the compiled function
     way: str | None = None  # "map": a call's points one after another; "vmap": side by side, 32 at a time
-    linear: bool | None = None  # whether to work out once what is linear in the coordinates
+    linear: bool | None = None  # whether to work out once what is linear in the coordinates, as far as that has room
     tile: int | None = None  # points that are finished, and put in the store, together
 
 

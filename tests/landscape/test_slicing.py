@@ -420,7 +420,7 @@ def test_a_complex_loss_is_refused():
 @pytest.mark.parametrize(("budget", "fits"), [(4_000_000, True), (200_000, False)])
 def test_statistics_over_whole_batches_keep_to_the_budget_too(budget, fits):
     batches = [(np.repeat(SAMPLES, 50, 0), np.repeat(LABELS, 50, 0))]
-    options = {"batches": batches, "effort": nv.Effort(budget=budget, samples=10, points=1)}
+    options = {"batches": batches, "effort": nv.Effort(budget=budget, samples=10, points=1, linear=True)}
     options["statistics"] = lambda params, batch: jnp.exp(batch[0] @ params["w"]).mean(0)
     asked = partial(nv.evaluate, lambda p, b, s: entropy(p, b) + s.mean(), NET, X, Y, **options)
     if fits:
@@ -428,6 +428,29 @@ def test_statistics_over_whole_batches_keep_to_the_budget_too(budget, fits):
     else:
         with pytest.raises(ValueError, match=r"budget is 200,000 bytes, but the statistics of one point take"):
             asked()
+
+
+@pytest.mark.parametrize("of", ["loss", "statistics"])
+def test_what_is_linear_is_worked_out_once_only_where_the_budget_has_room_for_that(of):
+    """By the budget alone, whatever was the fastest."""
+    means = lambda p, b: jnp.exp(b[0] @ p["w"]).mean(0)  # noqa: E731
+    asked, effort = {
+        "loss": (partial(nv.evaluate, entropy, statistics="batch"), nv.Effort(points=1, way="map")),
+        "statistics": (
+            partial(nv.evaluate, lambda p, b, s: entropy(p, b) + s.mean(), statistics=means),
+            nv.Effort(points=1, way="map", samples=10),
+        ),
+    }[of]
+    asked = partial(asked, NET, [0.0], [0.0, 1.0], batches=[(np.repeat(SAMPLES, 50, 0), np.repeat(LABELS, 50, 0))])
+    ways = [asked(effort=effort._replace(linear=linear)) for linear in (True, False)]
+    most = ways[0].work.bytes - 1
+    assert ways[1].work.bytes < most
+    kept = asked(effort=effort._replace(budget=most))
+    assert not kept.work.plan.linear
+    assert kept.work.bytes <= most
+    np.testing.assert_allclose(kept.values, ways[0].values, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"effort\.budget is .* bytes"):
+        asked(effort=effort._replace(budget=most, linear=True))
 
 
 def test_no_point_is_computed_only_to_fill_up_the_call_of_a_small_tile():
