@@ -133,13 +133,13 @@ def _evaluated(evaluate: Callable[..., landscape.Slice], axes: list[np.ndarray],
 def _taken_apart(loss, optimizer, state, params, batch) -> tuple[landscape.Plane, dict[str, Any], bool]:
     """The plane of a step, its points as displacements from y_t, and whether the step goes along the gradient."""
     move = jax.jit(partial(_move, loss, optax.with_extra_args_support(optimizer)))
-    back, at_rest = _back(state, params), _at_rest(state)
+    back, rested = _back(state, params), at_rest(state)
     moved = move(state, params, batch)
-    own = _own_step(moved, move(at_rest, params, batch))
+    own = _own_step(moved, move(rested, params, batch))
     plain = _is_along(own, moved.gradient)
     ends = dict(zip(STEP, (back, moved.step, _sum(moved.step, moved.velocity)), strict=True))
     if _length(moved.step):  # a heavy ball would have itself for a rival
-        there = move(at_rest, _sum(params, back), batch).step
+        there = move(rested, _sum(params, back), batch).step
         ends |= zip(GRADIENT if plain else OTHER, (there, _sum(back, there)), strict=True)
     return _plane(params, back, own), ends, plain
 
@@ -183,7 +183,7 @@ def _is_lookahead(node) -> bool:
     return isinstance(node, optim.LookaheadState)
 
 
-def _at_rest(state):
+def at_rest(state):
     """The state as it is, but without velocity."""
 
     def rest(node):

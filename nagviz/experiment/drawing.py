@@ -124,15 +124,27 @@ def compare(folder: Path, ways: Ways) -> figures.Figure:
     """One optimizer a panel on the last of the run's slices, or that slice beside another run's, under one scale."""
     asked = dict(ways)
     other = asked.pop("with", None)
-    pictures = {str(folder): _last_picture(folder)}
+    picture = _last_picture(folder)
     if other is None:
-        (picture,) = pictures.values()
         return figures.compare(figures.one_each(picture.cut, picture.seen), note=_told(picture), **asked)
     report.require_run(other)
-    pictures[str(other)] = _last_picture(other)
-    said = [f"{title}: {line}" for title, picture in pictures.items() if (line := _told(picture))]
+    pictures = dict(zip(_titles(folder, other), (picture, _last_picture(other)), strict=True))
+    said = [f"{title}: {line}" for title, picture in pictures.items() for line in (_told(picture) or "").splitlines()]
     panels = {title: (picture.cut, picture.seen) for title, picture in pictures.items()}
     return figures.compare(panels, note="\n".join(said) or None, **asked)
+
+
+def _titles(one: Path, other: Path) -> list[str]:
+    """What two runs are called: as their folders, with as much of the path as tells them apart.
+
+    >>> _titles(Path("/runs/calm/digits"), Path("/runs/wild/digits"))
+    ['calm/digits', 'wild/digits']
+    """
+    parts = [path.resolve().parts for path in (one, other)]
+    if parts[0] == parts[1]:
+        raise Refusal(f"--with {other}: is the same run; name another one")
+    length = next(n for n in range(1, max(map(len, parts)) + 1) if parts[0][-n:] != parts[1][-n:])
+    return ["/".join(path[-length:]) for path in parts]
 
 
 def _last_picture(folder: Path) -> Picture:

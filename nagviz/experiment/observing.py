@@ -1,9 +1,10 @@
 """What is seen of a method where its path is kept, besides the point: of its state, the gradient and its schedules.
 
-With x_t the iterate, y_t the look-ahead point, s_t = y_t - x_t and g_t the gradient of the probed loss at y_t:
+With x_t the iterate, y_t the look-ahead point, s_t = y_t - x_t, g_t the gradient of the probed loss at y_t, and d_t the
+step that the method makes of it there, such as -lr g_t:
 
     loss at y, gradient norm    L(y_t) and |g_t|
-    angle                       between s_t and -g_t, in degrees: above 90 the momentum carries uphill
+    angle                       between s_t and d_t, in degrees: above 90 the step takes back what looked ahead
     momentum, learning rate     mu and the scheduled rate of the step that is to come
 
 The first three are worked out on the device and kept beside the rows of a path; the loss is that of a few samples,
@@ -21,12 +22,13 @@ import numpy as np
 import optax
 
 from nagviz import optim
+from nagviz.experiment.anatomy import at_rest
 from nagviz.experiment.choices import MEMBERS, RATES
 from nagviz.experiment.family_map import BARE, Method, coefficients
 from nagviz.experiment.measures import Measure
 from nagviz.experiment.rivals import Rival, make_rival
 
-DEGREES = "angle of look-ahead and descent, degrees"
+DEGREES = "angle of look-ahead and step, degrees"
 LABELS = {  # of what a config asks for: its name in tables and figures
     "loss at y": "loss at y",
     "gradient norm": "gradient norm at y",
@@ -47,7 +49,12 @@ def observer(names: Sequence[str], probe: Measure, rival: Rival) -> Callable[[An
         rival: whose states they are.
     """
     wanted = [name for name in names if name in ON_DEVICE and (name != "angle" or looks_ahead(rival))]
+    optimizer = optax.with_extra_args_support(rival.optimizer(rival.learning_rates[0]))
     aged = "momentum" in names and looks_ahead(rival) and rival.table.restart is not None
+
+    def step(state, params, value, gradient):
+        # Without a velocity all that an update has is a multiple of d; at which learning rate does not turn it.
+        return optimizer.update(gradient, at_rest(state), params, value=value)[0]
 
     def observe(state, params):
         seen = {_AGE: optax.tree.get(state, _AGE)} if aged else {}
@@ -55,7 +62,7 @@ def observer(names: Sequence[str], probe: Measure, rival: Rival) -> Callable[[An
             return seen
         value, gradient = jax.value_and_grad(probe.of)(params, probe.samples)
         found = {"loss at y": lambda: value, "gradient norm": lambda: _norm(gradient)}
-        found["angle"] = lambda: _angle(optim.velocity(state, params), gradient)
+        found["angle"] = lambda: _angle(optim.velocity(state, params), step(state, params, value, gradient))
         return seen | {_kept(name): found[name]() for name in wanted}
 
     return observe
@@ -101,10 +108,10 @@ def _norm(tree: Any) -> jax.Array:
     return jnp.sqrt(sum(jnp.vdot(leaf, leaf).real for leaf in jax.tree.leaves(tree)))
 
 
-def _angle(ahead: Any, gradient: Any) -> jax.Array:
+def _angle(ahead: Any, step: Any) -> jax.Array:
     """Degrees, NaN where either is zero: of unit vectors tan(a/2) = |u - v| / |u + v|, exact near 0 and 180."""
-    one, other = _norm(ahead), _norm(gradient)
-    u, v = jax.tree.map(lambda s: s / one, ahead), jax.tree.map(lambda g: -g / other, gradient)
+    one, other = _norm(ahead), _norm(step)
+    u, v = jax.tree.map(lambda s: s / one, ahead), jax.tree.map(lambda d: d / other, step)
     apart, together = jax.tree.map(jnp.subtract, u, v), jax.tree.map(jnp.add, u, v)
     return jnp.degrees(2 * jnp.arctan2(_norm(apart), _norm(together)))
 

@@ -26,6 +26,7 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.colors import BoundaryNorm
 from matplotlib.contour import QuadContourSet
 from matplotlib.patches import Rectangle
+from matplotlib.path import Path
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from matplotlib.ticker import NullLocator
@@ -34,8 +35,8 @@ from nagviz.figures import style
 from nagviz.figures.labels import frame
 from nagviz.figures.levels import loss_levels, round_ticks, tick_text
 
-TICKS = 6  # how many lines say their value, and the colour bar the same ones
-ROOM = 13.0  # points: the least distance of a value from paths, edges and values
+TICKS = 6  # how many numbers stand at the colour bar, and on lines
+ROOM = 10.0  # points: the least distance of a value from paths, edges and values
 LONG = 28.0  # points: the shortest line that says its value
 
 
@@ -128,7 +129,7 @@ def draw_values(ax: Axes, contours: Contours, *, count: int = TICKS, avoid: np.n
     Args:
         ax: the axes, with their limits set.
         contours: what `draw_contours` returned.
-        count: how many levels, spread evenly over the bands.
+        count: how many at the most: those of levels spread evenly over the bands, and others where these have no room.
         avoid: (n, 2) points to keep away from, such as those of the paths.
 
     Returns:
@@ -139,18 +140,22 @@ def draw_values(ax: Axes, contours: Contours, *, count: int = TICKS, avoid: np.n
     corner, scale, sides = frame(ax)
     taken = [] if avoid is None else [_sample((np.asarray(avoid) - corner) / scale)]
     texts = []
-    chosen = round_ticks(contours.levels, count)
-    for level, path in zip(contours.lines.levels, contours.lines.get_paths(), strict=True):
-        if level in chosen and len(path.vertices):
-            pieces = np.split(path.vertices, np.flatnonzero(path.codes == path.MOVETO)[1:])
-            spots = [_spot((piece - corner) / scale, sides, taken) for piece in pieces]
-            spot = max(spots, key=lambda spot: spot.room)
-            text = tick_text(level)
-            half = style.text_width(text, math="$" in text) / 2
-            if spot.room > max(ROOM, half):
-                taken.append(spot.place + np.outer([-half, 0, half], spot.along))
-                texts.append(_write(ax, spot, spot.place * scale + corner, level, contours.norm))
+    for level, path in _by_roundness(contours, count):
+        pieces = np.split(path.vertices, np.flatnonzero(path.codes == path.MOVETO)[1:])
+        spot = max((_spot((p - corner) / scale, sides, taken) for p in pieces), key=lambda spot: spot.room)
+        text = tick_text(level)
+        half = style.text_width(text, math="$" in text) / 2
+        if len(texts) < count and spot.room > max(ROOM, half):
+            taken.append(spot.place + np.outer([-half, 0, half], spot.along))
+            texts.append(_write(ax, spot, spot.place * scale + corner, level, contours.norm))
     return texts
+
+
+def _by_roundness(contours: Contours, count: int) -> list[tuple[float, Path]]:
+    """The lines that are there, with their levels: those of the ticks first, and then the others."""
+    chosen = round_ticks(contours.levels, count)
+    found = zip(contours.lines.levels.tolist(), contours.lines.get_paths(), strict=True)
+    return sorted((pair for pair in found if len(pair[1].vertices)), key=lambda pair: pair[0] not in chosen)
 
 
 class Spot(NamedTuple):
@@ -186,7 +191,7 @@ def _write(ax: Axes, spot: Spot, place: np.ndarray, level: float, norm: Boundary
     return ax.text(
         *place,
         tick_text(level),
-        rotation=(slope + 90) % 180 - 90,
+        rotation=90 - (90 - slope) % 180,
         rotation_mode="anchor",
         ha="center",
         va="center_baseline",

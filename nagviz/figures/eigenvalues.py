@@ -22,7 +22,9 @@ from nagviz.figures.style import Figure, Look
 
 SHAPE = 0.85  # height to width of a panel's axes
 LIMIT = {"color": style.INK, "linewidth": 1.5 * style.FRAME_WIDTH, "linestyle": (0, (2.5, 1.5)), "zorder": 200}
-FAINT = 0.55  # of the eigenvalues below the largest
+FAINT, THIN = 0.55, 0.6  # of the eigenvalues below the largest: opacity, and width
+QUANTITY = "Hessian eigenvalue"
+BELOW = "the eigenvalues below the largest"
 
 
 class Spectrum(NamedTuple):
@@ -55,7 +57,7 @@ def draw_spectrum(ax: Axes, record: Spectrum, look: Look, label: str | None = No
             f"steps has shape {steps.shape}, values {values.shape} and limit {np.shape(record.limit)}: "
             "give (T,), (T, count) and (T,) or None"
         )
-    below = look._replace(marker="", width=look.width * 0.6)
+    below = look._replace(marker="", width=look.width * THIN)
     lines = [draw_curve(ax, steps, values[:, 0], look, label)]
     lines += [draw_curve(ax, steps, column, below) for column in values[:, 1:].T]
     for line in lines[1:]:
@@ -93,28 +95,31 @@ def spectrum(
     if not records:
         raise ValueError("records is empty: give at least one {name: Spectrum(steps, values, limit)}")
     table = style.resolve(records, looks)
-    columns = min(len(records), 3)
+    columns = style.columns_of(len(records), width)
     rows = -(-len(records) // columns)
     with style.context():
         figure = Figure(figsize=(width, rows * (SHAPE * (width / columns - 0.3) + 0.4)))
         grid = figure.add_gridspec(rows, columns)
-        first = None
-        for i, (name, record) in enumerate(records.items()):
-            first = _draw_panel(figure, grid[i // columns, i % columns], record, table[name], name, first)
+        axes: list[Axes] = []
+        for cell, (name, record) in zip(grid, records.items(), strict=False):
+            axes.append(figure.add_subplot(cell, sharey=axes[0] if axes else None))
+            _draw_panel(axes[-1], record, table[name], name)
+        for i, ax in enumerate(axes):
+            ax.set(xlabel="" if i + columns < len(axes) else "step", ylabel="" if i % columns else QUANTITY)
+            ax.tick_params(labelleft=i % columns == 0)
         entries = {name: Line2D([], [], **style.curve(look)) for name, look in table.items()}
-        limited = any(record.limit is not None for record in records.values())
-        hints = {"stability limit": Line2D([], [], **LIMIT)} if limited else None
+        hints = {}
+        if any(np.shape(record.values)[1] > 1 for record in records.values()):
+            faint = style.NEUTRAL._replace(marker="", width=THIN * style.NEUTRAL.width)
+            hints[BELOW] = Line2D([], [], alpha=FAINT, **style.curve(faint))
+        if any(record.limit is not None for record in records.values()):
+            hints["stability limit"] = Line2D([], [], **LIMIT)
         draw_key(figure, entries, hints=hints, note=note)
     return figure
 
 
-def _draw_panel(figure: Figure, cell, record: Spectrum, look: Look, name: str, first: Axes | None) -> Axes:
-    ax = figure.add_subplot(cell, sharey=first)
+def _draw_panel(ax: Axes, record: Spectrum, look: Look, name: str) -> None:
     draw_spectrum(ax, record, look, name)
-    ax.set_xlabel("step")
-    if first is None:
-        ax.set_ylabel("Hessian eigenvalue")
     ax.margins(x=0.02)
     ax.grid(axis="y", **style.GRID)
     ax.spines[["top", "right"]].set_visible(False)
-    return first or ax

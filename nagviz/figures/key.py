@@ -17,7 +17,7 @@ from matplotlib.legend import Legend
 from nagviz.figures import style
 from nagviz.figures.style import Figure
 
-HANDLE = 2.6  # lengths of the key, in units of its font size
+HANDLE = 4.0  # lengths of the key, in units of its font size: of a line, so that the longest dash repeats
 MARK = 1.2  # of a hint, which has no line
 GAP = 0.5
 COLUMN_GAP = 1.3

@@ -108,7 +108,7 @@ def curves(
     if not panels:
         raise ValueError("panels is empty: give at least one {label: {name: (steps, values)}}")
     table = style.resolve((name for series in panels.values() for name in series), looks)
-    columns = 2 if len(panels) in (2, 4) else min(len(panels), 3)
+    columns = style.columns_of(len(panels), width)
     rows = -(-len(panels) // columns)
     with style.context():
         figure = Figure(figsize=(width, rows * (SHAPE * (width / columns - 0.5) + 0.4)))

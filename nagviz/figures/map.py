@@ -13,7 +13,7 @@ weight alpha is the same method at step weight 1, correction gamma/alpha and lea
 0.99
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +24,9 @@ from matplotlib.patches import Patch
 from nagviz.figures import style
 from nagviz.figures.contour import Contours, draw_bar, draw_contours, draw_values
 from nagviz.figures.key import draw_key
+from nagviz.figures.labels import Label, boxes, draw_names, frame
 from nagviz.figures.levels import roundest
+from nagviz.figures.path import spread
 from nagviz.figures.style import Figure, Look
 
 MOMENTA = (0.0, 1.0)
@@ -153,5 +155,14 @@ def family(
         note = f"On an edge: {', '.join(out)}, whose γ/α lies beyond it." if out else None
         draw_key(figure, entries, hints=hints, note=note)
         figure.settle()
-        draw_values(ax, contours)
+        figure.set_layout_engine("none")
+        draw_values(ax, contours, avoid=_name(ax, marks))
     return figure
+
+
+def _name(ax: Axes, marks: Sequence[Line2D]) -> np.ndarray:
+    """Names beside the marks, as far as there is room; what the marks and their names cover."""
+    on, places = frame(ax), np.array([mark.get_xydata()[-1] for mark in marks]).reshape(-1, 2)
+    lines = np.concatenate([on.data(spread(on.points(mark.get_xydata()))) for mark in marks] or [places])
+    names = [Label(mark.get_label(), mark.get_color(), at) for mark, at in zip(marks, places, strict=True)]
+    return np.concatenate([lines, places, boxes(ax, draw_names(ax, names, lines, places))])

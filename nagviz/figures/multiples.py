@@ -16,6 +16,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,11 @@ from matplotlib.colorbar import Colorbar
 from nagviz.figures import style
 from nagviz.figures.contour import beyond
 from nagviz.figures.levels import loss_levels
-from nagviz.figures.panels import Laid, Panel, Paths, Sheet, columns_of, draw_scale, highest_start, is_squarish, lay_out
+from nagviz.figures.lines import scale_steps
+from nagviz.figures.panels import Laid, Panel, Paths, Sheet, draw_scale, highest_start, is_squarish, lay_out
 from nagviz.figures.style import Figure, Look
+
+BEYOND = 1.08  # of the last step: where a strip ends
 
 
 def one_each(cut: Any, paths: Paths) -> dict[str, tuple[Any, Paths]]:
@@ -63,7 +67,8 @@ def compare(
     quantities = list(dict.fromkeys(cut.quantity for cut, _ in panels.values()))
     made = _scaled([Panel(_title(t, p[0], quantities), *p, None, is_squarish(p[0])) for t, p in panels.items()], levels)
     named = not all(list(paths) == [title] for title, (_, paths) in panels.items())
-    sheet = Sheet(columns_of(len(made)), width, note, looks, bars=False, named=named)
+    narrowest = style.NARROWEST if _is_one_range(made) else style.ALONE
+    sheet = Sheet(style.columns_of(len(made), width, narrowest), width, note, looks, bars=False, named=named)
     bars: list[Colorbar | None] = []
     laid = lay_out(made, sheet, partial(_frame, made, quantities, bars))
     if bars[0] is not None:
@@ -87,7 +92,8 @@ def _scaled(panels: list[Panel], levels: Sequence[float] | np.ndarray | None) ->
 
 def _frame(panels: list[Panel], quantities: Sequence[str], bars: list[Colorbar | None], laid: Laid) -> None:
     """One colour bar, right of the first row; labels at the outer axes alone where all show one range."""
-    if all(_is_alike(panels[0].cut, panel.cut) for panel in panels[1:]):
+    _share_strips([strip for row in laid.rows for _, strip in row if strip is not None and strip.get_visible()])
+    if _is_one_range(panels):
         _share(laid)
     ground = next((contours for contours in laid.grounds if contours.norm is not None), laid.grounds[0])
     quantity = quantities[0] if len(quantities) == 1 else "loss as named above"
@@ -100,6 +106,10 @@ def _frame(panels: list[Panel], quantities: Sequence[str], bars: list[Colorbar |
     bars.append(draw_scale(laid.rows[0][-1][0], ground, quantity, up))
 
 
+def _is_one_range(panels: Sequence[Panel]) -> bool:
+    return all(_is_alike(panels[0].cut, panel.cut) for panel in panels[1:])
+
+
 def _is_alike(one: Any, other: Any) -> bool:
     return (
         np.array_equal([one.x[0], one.x[-1], one.y[0], one.y[-1]], [other.x[0], other.x[-1], other.y[0], other.y[-1]])
@@ -107,18 +117,24 @@ def _is_alike(one: Any, other: Any) -> bool:
     )
 
 
-def _share(laid: Laid) -> None:
-    """Labels at the outer axes alone, and one range for all strips; below, only where the last row is whole."""
-    strips = [strip for row in laid.rows for _, strip in row if strip is not None and strip.get_visible()]
+def _share_strips(strips: Sequence[Axes]) -> None:
+    """One range for all strips, with room for the last number beside the colour bar."""
+    lengths = [line.get_xdata()[-1] for strip in strips for line in strip.lines]
     for strip in strips:
-        strip.set(ylim=(0, max(s.get_ylim()[1] for s in strips)), xlim=(0, max(s.get_xlim()[1] for s in strips)))
+        scale_steps(strip, lengths)
+        strip.set(ylim=(0, max(s.get_ylim()[1] for s in strips)), xlim=(None, BEYOND * max(lengths)))
+
+
+def _share(laid: Laid) -> None:
+    """Labels at the outer axes alone; the numbers stay where another axis stands between."""
     for ax in _axes(pair for row in laid.rows for pair in row[1:]):
         ax.set_ylabel("")
         ax.tick_params(labelleft=False)
-    if len(laid.rows[-1]) == len(laid.rows[0]):
-        for ax in _axes(pair for row in laid.rows[:-1] for pair in row):
+    for above, below in pairwise(laid.rows):
+        for ax in _axes(above[: len(below)]):
             ax.set_xlabel("")
-            ax.tick_params(labelbottom=False)
+        for ground, strip in above[: len(below)]:
+            ground.tick_params(labelbottom=strip is not None)
 
 
 def _axes(pairs: Iterable[tuple[Axes, Axes | None]]) -> list[Axes]:

@@ -30,8 +30,9 @@ from matplotlib.patches import Patch
 from nagviz.figures import style
 from nagviz.figures.contour import TICKS, Contours, draw_bar, draw_contours, draw_values
 from nagviz.figures.key import draw_key, resize, wrapped
+from nagviz.figures.labels import Label, boxes, draw_names, frame
 from nagviz.figures.levels import loss_levels
-from nagviz.figures.path import draw_hidden, draw_path, points, spacing, steps
+from nagviz.figures.path import draw_hidden, draw_path, points, spacing, spread, steps
 from nagviz.figures.style import Figure, Look
 
 Paths = Mapping[str, Any]
@@ -42,6 +43,8 @@ FLATTEST, TALLEST = 0.35, 1.5  # likewise, beyond which an equal aspect leaves p
 OVERHANG = 0.1  # inches: by which a label may be longer than its axes are high
 NEGLIGIBLE = 0.01  # of the slice's width: a distance off the plane that no eye would see
 FAR = 0.5  # of the slice's width: a start that far off the plane does not rule the levels
+UNDER = 1.6  # points: from a path to one above it, that hides it
+MOSTLY = 0.7  # of a path
 EQUAL = 2.0  # ratio of the ranges up to which small multiples keep an equal aspect
 
 
@@ -110,13 +113,13 @@ def walked(walk: Sequence[float] | None) -> str | None:
     """What is to be held against the variance that principal components explain, as a note.
 
     >>> walked((0.187, 0.187))
-    'Of random walks of these lengths, such axes would show 19% + 19%.'
+    'Random walks as long would show 19% + 19%.'
 
     Source: Antognini and Sohl-Dickstein (2018).
     """
     if not walk:
         return None
-    return f"Of random walks of these lengths, such axes would show {' + '.join(f'{share:.0%}' for share in walk)}."
+    return f"Random walks as long would show {' + '.join(f'{share:.0%}' for share in walk)}."
 
 
 def landscapes(
@@ -139,7 +142,7 @@ def landscapes(
     if not panels:
         raise ValueError("panels is empty: give at least one {title: (slice, paths)}")
     made = [Panel(title, *pair, None, is_squarish(pair[0])) for title, pair in panels.items()]
-    return lay_out(made, Sheet(columns_of(len(made)), width, note, looks)).figure
+    return lay_out(made, Sheet(style.columns_of(len(made), width, style.ALONE), width, note, looks)).figure
 
 
 def ground(
@@ -169,15 +172,6 @@ def ground(
     return lay_out([panel], Sheet(1, width, note, looks, hints=hints, walked=False)).figure
 
 
-def columns_of(count: int) -> int:
-    """How many of so many panels stand side by side.
-
-    >>> [columns_of(count) for count in (1, 2, 3, 4, 5)]
-    [1, 2, 3, 2, 3]
-    """
-    return 2 if count in (2, 4) else min(count, 3)
-
-
 def lay_out(panels: list[Panel], sheet: Sheet, frame: Callable[[Laid], None] = lambda laid: None) -> Laid:
     """Landscapes side by side, under one key.
 
@@ -189,11 +183,14 @@ def lay_out(panels: list[Panel], sheet: Sheet, frame: Callable[[Laid], None] = l
     table = style.resolve((name for panel in panels for name in panel.paths), sheet.looks)
     columns, width, note = sheet[:3]
     with style.context():
-        figure = Figure(figsize=(width, width))
+        figure = Figure(figsize=(width, width * max(1.0, -(-len(panels) // columns) / columns)))
         rows = _subplots(figure, len(panels), columns, strip=any(map(hides, panels)))
         places = [place for row in rows for place in row]
         across = width / columns - (1.2 if sheet.bars else 0.7)  # inches, roughly: of an axes without its labels
-        grounds = [_draw_ground(ax, panel, across) for panel, (ax, _) in zip(panels, places, strict=True)]
+        labels, explained = _axis_words(panels, across)
+        grounds = [
+            _draw_ground(ax, panel, across, words) for panel, (ax, _), words in zip(panels, places, labels, strict=True)
+        ]
         if sheet.bars:
             for panel, contours, (ax, _) in zip(panels, grounds, places, strict=True):
                 draw_scale(ax, contours, panel.cut.quantity, _shape(panel) * across)
@@ -202,10 +199,13 @@ def lay_out(panels: list[Panel], sheet: Sheet, frame: Callable[[Laid], None] = l
         frame(laid)
         names = {name: Line2D([], [], **style.curve(look)) for name, look in table.items()} if sheet.named else {}
         hints = _hints(panels) if sheet.hints is None else sheet.hints
-        draw_key(figure, names, hints=hints, note=_note(panels, note))
+        said = (explained, note, _hidden(panels, across, table) if sheet.walked else None, _left(panels))
+        draw_key(figure, names, hints=hints, note="\n".join(filter(None, said)) or None)
         _fit(figure, rows, [_shape(panel) for panel in panels])
         for panel, contours, (ax, _) in zip(panels, grounds, places, strict=True):
-            _settle(ax, panel, contours)
+            _settle(ax, panel)
+            written = _name_ends(ax, panel, table) if sheet.walked and sheet.named else np.empty((0, 2))
+            draw_values(ax, contours, avoid=np.concatenate([*map(points, panel.paths.values()), written]))
             if sheet.walked:
                 _draw_paths(ax, panel, table)
     return laid
@@ -226,7 +226,19 @@ def _subplots(figure: Figure, count: int, columns: int, *, strip: bool) -> list[
     return [made[first : first + columns] for first in range(0, count, columns)]
 
 
-def _draw_ground(ax: Axes, panel: Panel, across: float) -> Contours:
+def _axis_words(panels: list[Panel], across: float) -> tuple[list[Sequence[str]], str | None]:
+    """The labels of the axes; where they find no room beside all, what stands in brackets goes to the note."""
+    given = [panel.cut.labels for panel in panels]
+    room = across, min(_shape(panel) for panel in panels) * across + OVERHANG
+    cramped = any(wrapped(word, at, style.TEXT).count("\n") > 1 for word, at in zip(given[0], room, strict=True))
+    parts = [word.partition(" (") for word in given[0]]
+    if not cramped or any(words != given[0] for words in given) or not all(rest for *_, rest in parts):
+        return given, None
+    told = "; ".join(f"{short}: {rest.removesuffix(')')}" for short, _, rest in parts)
+    return [[short for short, *_ in parts]] * len(panels), f"{told}."
+
+
+def _draw_ground(ax: Axes, panel: Panel, across: float, labels: Sequence[str]) -> Contours:
     cut = panel.cut
     levels = clipped_levels(panel) if panel.levels is None else panel.levels
     contours = draw_contours(ax, cut, levels, extend=panel.extend)
@@ -234,8 +246,8 @@ def _draw_ground(ax: Axes, panel: Panel, across: float) -> Contours:
     words = {"parse_math": False}
     # at a fixed height: the arrow of a colour bar would lift it out of its row, and off the page
     ax.set_title(wrapped(panel.title, across, style.TITLE), y=1.0, **words)
-    ax.set_xlabel(wrapped(cut.labels[0], across, style.TEXT), **words)
-    ax.set_ylabel(wrapped(cut.labels[1], up + OVERHANG, style.TEXT), **words)
+    ax.set_xlabel(wrapped(labels[0], across, style.TEXT), **words)
+    ax.set_ylabel(wrapped(labels[1], up + OVERHANG, style.TEXT), **words)
     ax.locator_params(axis="x", nbins=int(np.clip(2.5 * across, 3, 6)))
     ax.locator_params(axis="y", nbins=int(np.clip(2.5 * up, 3, 6)))
     if contours.norm is None:
@@ -245,16 +257,29 @@ def _draw_ground(ax: Axes, panel: Panel, across: float) -> Contours:
 
 def draw_scale(ax: Axes, contours: Contours, quantity: str, up: float) -> Colorbar | None:
     """The colour bar of a landscape that is about `up` inches high."""
-    return draw_bar(ax, contours, wrapped(quantity, up + OVERHANG), count=int(np.clip(3.5 * up, 3, TICKS)))
+    return draw_bar(ax, contours, wrapped(quantity, up + OVERHANG), count=int(np.clip(5 * up, 4, TICKS)))
 
 
-def _settle(ax: Axes, panel: Panel, contours: Contours) -> None:
-    """Give the axes their aspect, and then the lines their values."""
+def _settle(ax: Axes, panel: Panel) -> None:
     ax.set_aspect("equal" if panel.equal else "auto")
     ax.set_anchor("N" if _slope(panel) >= FLATTEST else "C")  # titles of a row on one line
     ax.apply_aspect()
-    walked = [points(path) for path in panel.paths.values()]
-    draw_values(ax, contours, avoid=np.concatenate([*walked, np.empty((0, 2))]))
+
+
+def _name_ends(ax: Axes, panel: Panel, table: Mapping[str, Look]) -> np.ndarray:
+    """Names at the ends of several paths, as far as there is room; what they cover."""
+    if len(panel.paths) < 2:
+        return np.empty((0, 2))
+    walked = {name: points(path) for name, path in panel.paths.items()}
+    ends = {name: xy[np.isfinite(xy).all(axis=1)][-1] for name, xy in walked.items()}
+    (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
+    seen = [name for name, (x, y) in ends.items() if left <= x <= right and low <= y <= high]
+    seen.sort(key=lambda name: -table[name].order)
+    names = [Label(name, table[name].color, ends[name]) for name in seen]
+    on = frame(ax)
+    lines = [on.data(spread(on.points(xy))) for xy in walked.values()]
+    starts = np.array([xy[0] for xy in walked.values()])
+    return boxes(ax, draw_names(ax, names, np.concatenate(lines), starts))
 
 
 def _draw_paths(ax: Axes, panel: Panel, table: Mapping[str, Look]) -> None:
@@ -374,11 +399,32 @@ def _pace(panels: list[Panel]) -> str:
     return f"every {spaces.pop():,} steps".replace("every 1 steps", "every step")
 
 
-def _note(panels: list[Panel], note: str | None) -> str | None:
-    gone = {panel.title: names for panel in panels if (names := leaving(panel))}
-    each = [f"{title}: {names}" if len(panels) > 1 else names for title, names in gone.items()]
-    said = f"Leaving the slice: {'; '.join(each)}." if each else None
-    return "\n".join(line for line in (note, said) if line) or None
+def _left(panels: list[Panel]) -> str | None:
+    return _by_panel("Leaving the slice", {panel.title: leaving(panel) for panel in panels})
+
+
+def _hidden(panels: list[Panel], across: float, table: Mapping[str, Look]) -> str | None:
+    return _by_panel("Mostly under others", {p.title: ", ".join(covered(p, across, table)) for p in panels})
+
+
+def _by_panel(said: str, names: Mapping[str, str]) -> str | None:
+    each = [
+        f"{title.splitlines()[0]}: {of_one}" if len(names) > 1 else of_one for title, of_one in names.items() if of_one
+    ]
+    return f"{said}: {'; '.join(each)}." if each else None
+
+
+def covered(panel: Panel, across: float, table: Mapping[str, Look]) -> list[str]:
+    """The names of the paths of which most lies under the paths above them, on axes of so many inches."""
+    scale = np.array([np.ptp(panel.cut.x), np.ptp(panel.cut.y)]) / (72 * across * np.array([1.0, _shape(panel)]))
+    walked = {name: spread(points(path) / scale) for name, path in panel.paths.items()}
+    found = []
+    for name, here in walked.items():
+        above = [walked[other] for other in walked if table[other].order > table[name].order]
+        hides = [np.linalg.norm(here[:, None] - there, axis=-1).min(axis=1) < UNDER for there in above]
+        if hides and np.mean(np.any(hides, axis=0)) > MOSTLY:
+            found.append(name)
+    return found
 
 
 def leaving(panel: Panel) -> str:

@@ -155,6 +155,25 @@ def _arc(ax: Axes, xy: np.ndarray) -> np.ndarray:
     return np.concatenate([[0.0], np.cumsum(pixels)]) * 72 / ax.figure.dpi
 
 
+def spread(xy: np.ndarray, space: float = 2.0, most: int = 400) -> np.ndarray:
+    """Points of a line at equal distances, as far as it is finite.
+
+    >>> spread(np.array([[0.0, 0.0], [3.0, 4.0], [np.nan, 0.0]]), 2.5)
+    array([[0. , 0. ],
+           [1.5, 2. ],
+           [3. , 4. ]])
+
+    Args:
+        xy: (T, 2), the first of them finite.
+        space: between two.
+        most: how many at the most, where it is long.
+    """
+    xy = xy[: finite_rows(xy)]
+    arc = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(xy, axis=0), axis=1))])
+    at = np.linspace(0, arc[-1], int(np.clip(arc[-1] / space, 1, most)) + 1)
+    return np.stack([np.interp(at, arc, column) for column in xy.T], axis=-1)
+
+
 def _thinned(arc: np.ndarray) -> np.ndarray:
     kept = np.flatnonzero(np.diff(np.floor(arc / THIN), prepend=-1))
     return np.unique(np.append(kept, arc.size - 1))

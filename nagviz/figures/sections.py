@@ -7,7 +7,7 @@
 ['train loss', 'test loss', 'NAG', 'Adam']
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,6 @@ from matplotlib.lines import Line2D
 from nagviz.figures import style
 from nagviz.figures.key import draw_key, wrapped
 from nagviz.figures.lines import SHAPE, scale_losses
-from nagviz.figures.panels import columns_of
 from nagviz.figures.style import Figure, Look
 
 
@@ -66,8 +65,14 @@ def draw_marks(
         values: by name, (n,) each, as for `draw_cut`.
         marks: by name, where.
         looks: by the names of the marks.
+
+    Raises:
+        ValueError: a mark that is not on the line, where nothing was evaluated.
     """
-    drawn = {}
+    ends, drawn = np.asarray(x, np.float64)[[0, -1]], {}
+    for name, at in marks.items():
+        if not ends[0] <= at <= ends[1]:
+            raise ValueError(f"marks[{name!r}] is {at}: must be from {ends[0]:g} to {ends[1]:g}, where the line is")
     for name, at in marks.items():
         ax.axvline(at, **style.GRID, zorder=0.5)
         heights = [np.interp(at, x, np.asarray(given, np.float64)) for given in values.values()]
@@ -81,24 +86,26 @@ def cuts(
     width: float = style.COLUMN,
     note: str | None = None,
     looks: Mapping[str, Look] | None = None,
+    shares: bool = True,
 ) -> Figure:
     """Losses along lines, one a panel, with marks at what lies on them; accuracies on an axis at the right.
 
-    All panels share the scale of their losses, which is logarithmic where that belongs, and that of the shares.
+    The axis of the losses is logarithmic where that belongs; that of accuracies runs from 0 to 1.
 
     Args:
         panels: by title.
         width: inches.
         note: a line of small text under the key.
         looks: `looks(names)` of the whole run, for the marks.
+        shares: whether all panels share one range of losses, so that heights compare.
 
     Raises:
-        ValueError: no panels, or values that do not fit their line.
+        ValueError: no panels, or values or marks that do not fit their line.
     """
     if not panels:
         raise ValueError("panels is empty: give at least one {title: Line(x, losses)}")
     table = style.resolve((name for line in panels.values() for name in line.marks), looks)
-    columns = columns_of(len(panels))
+    columns = style.columns_of(len(panels), width)
     rows = -(-len(panels) // columns)
     with style.context():
         figure = Figure(figsize=(width, rows * (SHAPE * (width / columns - 0.5) + 0.4)))
@@ -106,10 +113,27 @@ def cuts(
         for (title, line), cell in zip(panels.items(), grid, strict=False):
             axes.append(figure.add_subplot(cell))
             entries |= _draw_line(axes[-1], title, line, table)
-        scale_losses(axes, [values for line in panels.values() for values in line.losses.values()])
+        losses = [list(line.losses.values()) for line in panels.values()]
+        if shares:
+            scale_losses(axes, [values for of_line in losses for values in of_line])
+            _share_labels(axes, list(panels.values()), columns)
+        else:
+            for ax, of_line in zip(axes, losses, strict=True):
+                scale_losses([ax], of_line)
         entries |= {name: Line2D([], [], ls="", **style.spot(look)) for name, look in table.items()}
         draw_key(figure, entries, note=note)
     return figure
+
+
+def _share_labels(axes: Sequence[Axes], lines: Sequence[Line], columns: int) -> None:
+    """Labels that are the same in all panels at the outer ones alone."""
+    for i, ax in enumerate(axes):
+        if i % columns:
+            ax.tick_params(labelleft=False)
+        if i % columns and len({line.quantity for line in lines}) == 1:
+            ax.set_ylabel("")
+        if i + columns < len(axes) and len({line.label for line in lines}) == 1:
+            ax.set_xlabel("")
 
 
 def _draw_line(ax: Axes, title: str, line: Line, table: Mapping[str, Look]) -> dict[str, Line2D]:

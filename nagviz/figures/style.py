@@ -29,6 +29,8 @@ from matplotlib.textpath import text_to_path
 
 COLUMN = 3.35  # inches: one column of a two-column page
 PAGE = 6.9  # inches: the whole width of that page
+NARROWEST = 1.6  # inches: of a panel among others, which shares their labels
+ALONE = 2.3  # inches: of one that has labels, or a colour bar, of its own
 
 SMALL = 7.0  # points: ticks, keys, notes, contour labels
 TEXT = 7.5  # points: axis labels
@@ -88,8 +90,8 @@ DASHES: tuple[tuple[float, tuple[float, ...] | None], ...] = (
     (0, None),
     (0, (9.0, 1.4)),
 )
-MARKERS = ("s", "^", "D", "v", "P", "X", "p", "h")
-HERO_MARKERS = ("o", "d", "8", "H")
+MARKERS = ("s", "^", "D", "v", "P", "X", "p", "h", "<")
+HERO_MARKERS = ("o", "d", "8", "H", ">")  # one more than colours, so that twenty differ
 
 FAMILY = "DejaVu Sans"  # comes with matplotlib: the same bytes on every machine
 
@@ -281,6 +283,7 @@ FIELD = {  # arrows in points of the page
     "zorder": 1.4,
 }
 STREAM = {"color": CONTOUR + "B0", "linewidth": 0.5, "arrowsize": 0.55, "arrowstyle": "-|>", "zorder": 1.4}
+LEADER = {"lw": 0.6, "zorder": 1.9 * ENDS, "solid_capstyle": "butt"}  # from the end of a path to its name
 LENS = {"edgecolor": INK, "linewidth": 0.6, "alpha": 1.0}  # the frame of a detail, and its place in the whole
 GRID = {"color": "#D9DEE2", "linewidth": 0.5}
 NOTICE = {
@@ -291,6 +294,15 @@ NOTICE = {
     "zorder": 500,
     "bbox": {"facecolor": PAPER, "edgecolor": "none", "pad": 3},
 }
+
+
+def columns_of(count: int, width: float = PAGE, narrowest: float = NARROWEST) -> int:
+    """How many of so many panels stand side by side on a page of so many inches.
+
+    >>> [columns_of(count) for count in (1, 2, 3, 4, 5)], columns_of(5, COLUMN)
+    ([1, 2, 3, 2, 3], 2)
+    """
+    return min(2 if count in (2, 4) else min(count, 3), max(1, int(width / narrowest)))
 
 
 def curve(look: Look) -> dict[str, Any]:

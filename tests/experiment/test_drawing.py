@@ -213,7 +213,11 @@ def test_optimizers_and_runs_are_compared_when_asked(folder, tmp_path, capsys):
     shutil.copytree(folder, tmp_path / "other")
     assert main(["figure", str(folder), "compare", "--with", str(tmp_path / "other"), "--format", "svg"]) == 0
     both = (folder / "compare.svg").read_text()
-    assert both.count("/odd</text>") == both.count("/other</text>") == 1
+    assert both.count(">odd</text>") == both.count(">other</text>") == 1
+    shutil.copytree(folder, tmp_path / "more" / "odd")
+    assert main(["figure", str(folder), "compare", "--with", str(tmp_path / "more" / "odd"), "--format", "svg"]) == 0
+    assert ">more/odd</text>" in (folder / "compare.svg").read_text()
+    assert main(["figure", str(folder), "compare", "--with", str(folder)]) == 2
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,10 @@ def test_the_key_names_the_limit_only_where_one_is_drawn():
     def words(records):
         return {text.get_text() for legend in figures.spectrum(records).legends for text in legend.get_texts()}
 
-    assert words(RECORDS) == {"NAG", "Adam", "stability limit"}
-    assert words({"Adam": RECORDS["Adam"]}) == {"Adam"}
+    below = "the eigenvalues below the largest"
+    assert words(RECORDS) == {"NAG", "Adam", below, "stability limit"}
+    assert words({"Adam": RECORDS["Adam"]}) == {"Adam", below}
+    assert words({"Adam": Spectrum(STEPS, VALUES[:, :1])}) == {"Adam"}
 
 
 @pytest.mark.parametrize("record", [Spectrum(STEPS, VALUES[:, 0]), Spectrum(STEPS, VALUES, np.ones(3))])

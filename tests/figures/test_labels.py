@@ -3,7 +3,19 @@
 import numpy as np
 import pytest
 
-from nagviz.figures.labels import ASCENT, DESCENT, Label, along, around, boxes, draw_labels, frame, place, sampled
+from nagviz.figures.labels import (
+    ASCENT,
+    DESCENT,
+    Label,
+    along,
+    around,
+    boxes,
+    draw_labels,
+    draw_names,
+    frame,
+    place,
+    sampled,
+)
 from nagviz.figures.style import COLUMN, Figure, text_width
 
 SIDES = np.array([200.0, 150.0])
@@ -61,3 +73,47 @@ def test_what_is_drawn_is_where_it_was_placed():
     np.testing.assert_allclose(covered.min(axis=0), low, atol=2.0)
     np.testing.assert_allclose(np.ptp(covered, axis=0), size)
     assert len(sampled(ax, np.array([-3.0, 0.0]), np.array([1.0, 0.0]))) > 50
+
+
+def at_ends(ends, names=None):
+    """Axes 200 points wide and 150 high, whose data are points, with a name at each end."""
+    figure = Figure(figsize=(200 / 72, 150 / 72), layout="none")
+    ax = figure.add_axes((0, 0, 1, 1), xlim=(0, 200), ylim=(0, 150))
+    names = names or [f"name {i}" for i in range(len(ends))]
+    labels = [Label(name, "#000000", np.array(end)) for name, end in zip(names, ends, strict=True)]
+    texts = draw_names(ax, labels, np.empty((0, 2)), np.empty((0, 2)))
+    figure.draw_without_rendering()
+    return ax, texts, [text.get_window_extent().transformed(ax.transData.inverted()) for text in texts]
+
+
+def test_names_of_ends_near_one_another_lie_apart_and_off_the_ends():
+    ends = [(100, 75), (108, 75), (104, 83), (60, 140)]
+    _, texts, boxes = at_ends(ends)
+    assert len(texts) == 4
+    for i, box in enumerate(boxes):
+        assert not any(box.shrunk(0.99, 0.8).overlaps(other.shrunk(0.99, 0.8)) for other in boxes[:i])
+        assert not any(box.contains(*end) for end in ends)
+        assert (box.min > -1).all()
+        assert (box.max < [201, 151]).all()
+
+
+def test_the_names_of_one_end_are_a_block_flush_with_it_in_its_order():
+    ax, texts, boxes = at_ends([(190, 75), (191, 75), (190, 76)], ["NAG", "SGD with a name", "Adam $1"])
+    assert [text.get_text() for text in texts] == ["NAG", "SGD with a name", "Adam $1"]
+    assert [box.y0 for box in boxes] == sorted((box.y0 for box in boxes), reverse=True)
+    np.testing.assert_allclose([box.x1 for box in boxes], boxes[0].x1, atol=1.5)  # left of the end, as there is room
+    assert boxes[0].x1 < 190
+    assert not ax.lines
+
+
+def test_a_line_leads_to_a_name_that_is_far_and_none_is_written_where_there_is_no_room():
+    figure = Figure(figsize=(200 / 72, 150 / 72), layout="none")
+    ax = figure.add_axes((0, 0, 1, 1), xlim=(0, 200), ylim=(0, 150))
+    around = np.stack(np.meshgrid(np.arange(70, 131, 2.0), np.arange(50, 101, 2.0)), axis=-1).reshape(-1, 2)
+    (text,) = draw_names(ax, [Label("NAG", "#000000", np.array([100.0, 75.0]))], around, np.empty((0, 2)))
+    (lead,) = ax.lines
+    np.testing.assert_allclose(lead.get_xydata()[0], [100, 75])
+    assert np.abs(lead.get_xydata()[1] - text.get_position()).max() < 30
+    everywhere = np.stack(np.meshgrid(np.arange(0, 201, 2.0), np.arange(0, 151, 2.0)), axis=-1).reshape(-1, 2)
+    assert draw_names(ax, [Label("NAG", "#000000", np.array([100.0, 75.0]))], everywhere, np.empty((0, 2))) == []
+    assert at_ends([(100, 75)], ["a name of more than forty characters, which fills no frame"])[1] == []

@@ -57,6 +57,7 @@ def test_methods_stand_at_their_momentum_and_correction_over_step_weight():
     }
     names = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
     assert {*METHODS, "diverges"} == set(names)
+    assert set(METHODS) <= {text.get_text() for text in figure.axes[0].texts}  # beside their marks
 
 
 @pytest.mark.parametrize("condition_number", [1.0, 0.5, float("nan")])

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.colors import same_color
 from matplotlib.text import Text
 
-from nagviz.figures import PAGE, compare, looks, loss_levels, one_each
+from nagviz.figures import COLUMN, PAGE, compare, looks, loss_levels, one_each
 from nagviz.figures.style import LANDSCAPE
 
 x, y = np.linspace(-1.5, 1.5, 21), np.linspace(-1, 1, 15)
@@ -100,6 +100,37 @@ def test_panels_of_one_range_share_their_axes_and_others_have_each_its_own(four,
     strips = [ax for ax in four.axes if ax not in grounds(four)]
     assert len({ax.get_ylim() for ax in strips}) == len({ax.get_xlim() for ax in strips}) == 1
     assert strips[0].get_ylim()[1] >= 4.0
+
+
+def test_numbers_stay_under_a_ground_that_has_a_strip_and_words_at_the_lowest(four):
+    upper = four.axes[0]
+    assert upper.xaxis.get_tick_params()["labelbottom"]
+    bare = compare(one_each(CUT, dict.fromkeys(NAMES, WAY)))
+    assert [ax.xaxis.get_tick_params()["labelbottom"] for ax in grounds(bare)] == [False, False, True, True]
+    five = compare(one_each(CUT, dict.fromkeys((*NAMES, "Lion"), WAY)))  # the last row is not whole
+    assert [ax.get_xlabel() for ax in grounds(five)] == ["", "", "PC 1", "PC 1", "PC 1"]
+
+
+def test_strips_of_two_runs_share_one_range():
+    far = {name: path._replace(residual=9 * path.residual) for name, path in PATHS.items()}
+    figure = compare({"near": (CUT, PATHS), "far": (STEEP, far)})
+    strips = [ax for ax in figure.axes if ax not in grounds(figure)]
+    assert {ax.get_ylim() for ax in strips} == {strips[1].get_ylim()}
+    assert len({ax.get_xlim() for ax in strips}) == 1
+    assert strips[0].get_ylim()[1] >= 36
+
+
+def test_one_column_holds_two_panels_in_a_row_whose_words_have_room():
+    cut = CUT._replace(labels=("PC 1 (69.6% of path variance)", "PC 2 (13.0% of path variance)"))
+    figure = compare(one_each(cut, PATHS), width=COLUMN)
+    assert grounds(figure)[0].get_gridspec().ncols == 2
+    assert {ax.get_ylabel() for ax in grounds(figure)} == {"PC 2", ""}
+    assert "PC 1: 69.6% of path variance; PC 2: 13.0% of path variance." in words(figure)
+    assert min(ax.get_position().width for ax in grounds(figure)) * COLUMN > 0.8
+    figure.draw_without_rendering()
+    assert (figure.get_tightbbox().extents[2:] <= figure.get_size_inches() + 0.01).all()
+    wide = compare(one_each(cut, PATHS))
+    assert {ax.get_xlabel() for ax in grounds(wide)} == {"", cut.labels[0]}
 
 
 def test_the_bar_is_as_high_as_the_rows_it_stands_beside(four):

@@ -199,6 +199,46 @@ def test_a_slice_without_a_finite_loss_says_so():
     assert "NAG" in cores(figure.axes[0])
 
 
+def names_on(ax):
+    return {text.get_text(): text for text in ax.texts if text.get_text() in NAMES}
+
+
+def test_several_paths_are_named_at_their_ends_and_one_is_not(figure):
+    ends = {name: 0.9 * (i - 2) * np.array([0.5, 0.3]) for i, name in enumerate(NAMES)}
+    ax = landscape(CUT, {name: np.stack([[-1.4, 0.9], end]) for name, end in ends.items()}).axes[0]
+    found = names_on(ax)
+    assert set(found) == set(NAMES)
+    for name, text in found.items():
+        assert np.abs(text.get_position() - ends[name]).max() < 0.7
+    assert not names_on(landscape(CUT, {"NAG": SPIRAL}).axes[0])
+    assert set(names_on(figure.axes[0])) <= set(NAMES)
+
+
+def test_a_path_that_lies_under_others_is_told():
+    two = {"SGD": SPIRAL[:20], "NAG": SPIRAL, "Adam": -SPIRAL}
+    assert "Mostly under others: SGD." in words(landscape(CUT, two))
+    assert not any("under others" in word for word in words(landscape(CUT, {"NAG": SPIRAL, "Adam": -SPIRAL})))
+    assert "Mostly under others: one: SGD." in words(landscapes({"one": (CUT, two), "two": (CUT, {"SGD": SPIRAL})}))
+
+
+def test_what_random_walks_would_show_is_told_beside_what_the_axes_explain():
+    assert "Random walks as long would show 61% + 15%." in words(landscape(CUT, {"NAG": SPIRAL}, walk=(0.608, 0.152)))
+    assert not any("andom walk" in word for word in words(landscape(CUT, {"NAG": SPIRAL})))
+
+
+@pytest.mark.parametrize("width", [COLUMN, PAGE])
+def test_the_bar_has_four_to_six_numbers_and_the_lines_five_to_seven_where_there_is_room(width):
+    ax = landscape(CUT, {"NAG": np.array([[0.9, 0.1], [0.0, 0.0]])}, width=width).axes[0]
+    assert 4 <= len(ax.child_axes[0].get_yticks()) <= 6
+    assert 5 <= len(ax.texts) <= 7
+
+
+@pytest.mark.parametrize(("width", "columns"), [(2.0, 1), (COLUMN, 1), (5.0, 2), (PAGE, 3)])
+def test_panels_stand_side_by_side_as_far_as_a_page_is_wide(width, columns):
+    figure = landscapes(dict.fromkeys("abcde", (CUT, {"NAG": SPIRAL})), width=width)
+    assert figure.axes[0].get_gridspec().ncols == columns
+
+
 def test_holes_are_in_the_key_and_only_then(figure):
     values = BOWL.copy()
     values[3:5, 4] = np.inf

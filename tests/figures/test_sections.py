@@ -32,7 +32,7 @@ def test_losses_are_read_on_the_left_shares_on_the_right_and_solutions_are_marke
     shares = {"train accuracy": 1 - AT**2 / 9, "test accuracy": 0.9 - AT**2 / 9}
     figure = cuts({"one": LINE._replace(shares=shares), "two": LINE})
     left, right, other = figure.axes
-    assert left.get_ylabel() == other.get_ylabel() == "cross entropy"
+    assert left.get_ylabel() == "cross entropy"
     assert left.get_ylim() == other.get_ylim()
     assert left.get_yscale() == other.get_yscale() == "log"
     assert right.get_ylim() == (0, 1)
@@ -42,6 +42,29 @@ def test_losses_are_read_on_the_left_shares_on_the_right_and_solutions_are_marke
     np.testing.assert_allclose(marks[0].get_ydata(), [0.01, 0.05], atol=1e-12)
     said = [text.get_text() for text in figure.legends[0].get_texts()]
     assert said == [*LINE.losses, *shares, "NAG", "Adam"]
+
+
+def test_a_mark_off_the_line_is_refused():
+    for at in (2.0, -0.6, np.nan):
+        with pytest.raises(ValueError, match=r"marks\['NAG'\] is .*: must be from -0.5 to 1.5, where the line is"):
+            cuts({"": LINE._replace(marks={"NAG": at})})
+
+
+def test_panels_share_one_range_and_their_labels_unless_told_otherwise():
+    high = LINE._replace(losses={name: 1e4 * values for name, values in LINE.losses.items()})
+    panels = {"one": LINE, "two": high, "three": LINE, "four": LINE}
+    shared, own = cuts(panels), cuts(panels, shares=False)
+    assert len({ax.get_ylim() for ax in shared.axes}) == 1
+    assert [ax.get_ylabel() for ax in shared.axes] == ["cross entropy", "", "cross entropy", ""]
+    assert [ax.get_xlabel() for ax in shared.axes] == ["", "", "from NAG to Adam", "from NAG to Adam"]
+    assert own.axes[1].get_ylim()[0] > own.axes[0].get_ylim()[1]
+    assert {ax.get_ylabel() for ax in own.axes} == {"cross entropy"}
+
+
+@pytest.mark.parametrize(("width", "columns"), [(2.0, 1), (3.35, 2), (6.9, 3)])
+def test_panels_stand_side_by_side_as_far_as_a_page_is_wide(width, columns):
+    axes = cuts(dict.fromkeys("abcde", LINE), width=width).axes
+    assert axes[0].get_gridspec().ncols == columns
 
 
 def test_no_panels_are_refused():

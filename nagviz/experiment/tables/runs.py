@@ -108,7 +108,8 @@ class Run(Record):
     lookahead: bool = False  # whether a path keeps the look-ahead point y beside the point that is deployed
     checkpoint_every: Count = 1000  # steps between two states that --resume goes on from, at least
     measure_every: Count = 1  # snapshots between two that are measured; the first and the last are in any case
-    observe: tuple[Observed, ...] = ()  # at every snapshot, of the method and of the loss of at most 256 samples
+    # At every snapshot, of the method and of the loss of at most 256 samples; the angle is between look-ahead and step.
+    observe: tuple[Observed, ...] = ()
     slice: Grid = Grid()
     family: Family | None = None
     table: Table | None = None
