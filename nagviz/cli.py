@@ -243,10 +243,9 @@ def _declare_slice(words: argparse.ArgumentParser) -> None:
     words.add_argument("folder", type=Path, metavar="RUN", help="the folder of a finished run")
     words.add_argument(
         "--plane",
-        choices=("pca", "random", "hessian", "points"),
-        default="pca",
+        choices=("pca", "random", "hessian", "points", "projection"),
         help="principal components of the paths (default), filter-normalised random directions, eigenvectors of the "
-        "largest curvatures, or through the ends of three paths",
+        "largest curvatures, through the ends of three paths, or the plane of the run's [projection] (its default)",
     )
     words.add_argument("--grid", type=_odd, default=51, metavar="N", help="points on each side, odd (default: 51)")
     words.add_argument("--problem", metavar="NAME", help="which of the run's problems (default: the last)")

@@ -97,6 +97,8 @@ def dump(config: Config) -> str:
     for table in document["optimizers"]:
         if "schedule" in table:
             del table["momentum"]  # in whose place it stands
+    if "projection" in document:
+        del document["plane"]  # likewise
     return question + tomli_w.dumps(document) + expected
 
 

@@ -13,8 +13,8 @@ from nagviz import figures, landscape
 from nagviz.experiment import drawing, report
 from nagviz.experiment.config import load
 from nagviz.experiment.measures import measurer
-from nagviz.experiment.outcomes import read_shown
-from nagviz.experiment.planes import UNIT, Paths, View, stand
+from nagviz.experiment.outcomes import Shown, read_shown
+from nagviz.experiment.planes import KEPT, PLANES, UNIT, View, stand
 from nagviz.experiment.problems import Problem, Standpoint, cut, facts, make_problems
 from nagviz.experiment.report import Refusal
 
@@ -22,12 +22,14 @@ from nagviz.experiment.report import Refusal
 class Request(NamedTuple):
     """What to cut."""
 
-    standpoint: Standpoint = Standpoint()
+    standpoint: Standpoint = Standpoint(None)  # which plane: pca, or the only one that the run's paths are kept in
     grid: int = 51  # points on each side
     problem: str | None = None  # by name; the last of the run if left out, which is the one on data
 
 
+_OWN = "the plane in which a run keeps its paths draws nothing anew"
 _IDLE = {  # options that a plane has no use for, and why
+    KEPT: {"seed": _OWN, "around": _OWN},
     "pca": {
         "seed": "the principal components of the paths draw nothing at random",
         "around": "the principal components are those of all paths together",
@@ -53,19 +55,20 @@ def cut_run(folder: Path, request: Request, *, overwrite: bool = False, trust: b
         Refusal: the folder holds no finished run, or has not what is asked for; an option that the plane has no
             use for; or its config names code that is not trusted.
     """
-    _require_useful(request)
     config = load(report.require_run(folder))
     problems = make_problems(config, trust=trust)
     report.require_same_inputs(folder / "environment.json", facts(config, problems))
     number = report.chosen([problem.name for problem in problems], request.problem, "problem", len(problems) - 1)
-    problem, asked = problems[number], request.standpoint
+    problem = problems[number]
+    request = request._replace(standpoint=_settled(problem, request.standpoint))
+    asked = request.standpoint
     with problem.precision():
-        paths = _paths(folder, number, problem)
-        rival = report.chosen(list(paths), asked.around, "around", 0)
-        name = _name(request, number, rival, list(paths)[rival])
+        shown = _shown(folder, number, problem)
+        rival = report.chosen(list(shown.paths), asked.around, "around", 0)
+        name = _name(request, number, rival, list(shown.paths)[rival])
         tiles = folder / "slices" / f"{name}.tiles"
         try:
-            view = stand(problem, paths, asked)
+            view = stand(problem, shown, asked)
         except ValueError as error:
             raise Refusal(f"--plane {asked.kind}: {error}") from None
         if overwrite and tiles.exists():
@@ -80,10 +83,21 @@ def cut_run(folder: Path, request: Request, *, overwrite: bool = False, trust: b
     print(drawing.draw(folder, [drawing.cut_name(name)])[0])
 
 
-def _require_useful(request: Request) -> None:
-    for option, reason in _IDLE.get(request.standpoint.kind, {}).items():
-        if getattr(request.standpoint, option) is not None:
-            raise Refusal(f"--{option} does nothing to --plane {request.standpoint.kind}: {reason}; leave it out")
+def _settled(problem: Problem, asked: Standpoint) -> Standpoint:
+    """With the kind of plane that is meant, if the run's paths allow it and it has a use for all that is asked."""
+    kept = problem.projection is not None
+    asked = asked._replace(kind=asked.kind or (KEPT if kept else "pca"))
+    if kept and asked.kind != KEPT:
+        raise Refusal(
+            f"--plane {asked.kind}: goes through points of the paths, and this run keeps only where they lie in the "
+            f"plane of its [projection]; take --plane {KEPT}, or run it without [projection]"
+        )
+    if asked.kind == KEPT and not kept:
+        raise Refusal(f"--plane {KEPT}: the run's config has no [{KEPT}]; take {', '.join(PLANES)}")
+    for option, reason in _IDLE.get(asked.kind, {}).items():
+        if getattr(asked, option) is not None:
+            raise Refusal(f"--{option} does nothing to --plane {asked.kind}: {reason}; leave it out")
+    return asked
 
 
 def _name(request: Request, number: int, rival: int, around: str) -> str:
@@ -110,14 +124,14 @@ def _name(request: Request, number: int, rival: int, around: str) -> str:
     return "-".join((str(number), *filter(None, parts)))
 
 
-def _paths(folder: Path, number: int, problem: Problem) -> Paths:
+def _shown(folder: Path, number: int, problem: Problem) -> Shown:
     try:
-        paths = read_shown(problem, folder, number)
+        shown = read_shown(problem, folder, number)
     except Refusal as error:
         raise Refusal(f"{error} (nagviz run makes the paths that are missing)") from None
-    if not paths:
+    if not shown.paths:
         raise Refusal(f"{folder}: every optimizer diverged, there is no path to cut by")
-    return paths
+    return shown
 
 
 def _evaluated(problem: Problem, request: Request, view: View, tiles: Path) -> landscape.Slice:
@@ -132,4 +146,10 @@ def _tell(problem: Problem, made: landscape.Slice, view: View) -> None:
     clip = float(figures.loss_levels(made.values)[-1]) if np.isfinite(made.values).any() else None
     for name, path in view.seen.items():
         losses = measured(view.paths[name].params)["loss"].astype(np.float64)
-        print(f"{name}\n{landscape.diagnose(made, path, losses=losses, clip=clip)}\n")
+        if problem.projection is None:
+            print(f"{name}\n{landscape.diagnose(made, path, losses=losses, clip=clip)}\n")
+        else:
+            end = path._replace(coordinates=path.coordinates[-1:])
+            mismatch = landscape.diagnose(made, end, losses=losses).mismatch
+            found = landscape.diagnose(made, path, clip=clip)._replace(mismatch=mismatch)
+            print(f"{name} (of its points the last alone is kept, where the mismatch is)\n{found}\n")

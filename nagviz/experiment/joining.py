@@ -85,7 +85,7 @@ def _ends(folder: Path, problem_name: str | None, trust: bool) -> _Ends:
     number = report.chosen([problem.name for problem in problems], problem_name, "problem", len(problems) - 1)
     problem = problems[number]
     with problem.precision():
-        paths = read_shown(problem, folder, number)
+        paths = read_shown(problem, folder, number).paths
     if not paths:
         raise Refusal(f"{folder}: every optimizer diverged, there is no solution to draw a line to")
     points = {name: last(path) for name, path in paths.items()}

@@ -98,5 +98,25 @@ def measurer(measures: Mapping[str, Measure]) -> Callable[[Any], dict[str, np.nd
     return measured
 
 
+def at_both(measured: Callable[[Any], dict[str, np.ndarray]], points: Any, ahead: Any) -> dict[str, np.ndarray]:
+    """What is measured of points, and after the first of it the same at the look-ahead points.
+
+    Args:
+        measured: of `measurer`.
+        points: stacked.
+        ahead: likewise; None where they are not kept.
+    """
+    seen = measured(points)
+    if ahead is None:
+        return seen
+    first, *others = seen
+    return {first: seen[first], at_lookahead(first): measured(ahead)[first], **{o: seen[o] for o in others}}
+
+
+def at_lookahead(name: str) -> str:
+    """What a measure is called at the look-ahead points."""
+    return f"{name} at look-ahead"
+
+
 def _rows(points, start: int, stop: int):
     return jax.tree.map(lambda leaf: np.asarray(leaf[start:stop]), points)

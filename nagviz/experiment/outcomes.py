@@ -6,18 +6,18 @@ import math
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from nagviz import landscape
-from nagviz.experiment.measures import measurer
+from nagviz.experiment.measures import at_both, at_lookahead, measurer
 from nagviz.experiment.observing import observed
 from nagviz.experiment.problems import Problem
 from nagviz.experiment.report import Refusal
 from nagviz.experiment.rivals import Rival
-from nagviz.experiment.trials import Trial, load
+from nagviz.experiment.trials import AHEAD, MEASURES, Trial, load, load_beside, load_projected
 
 
 class Outcome(NamedTuple):
@@ -63,14 +63,32 @@ def read_standings(problem: Problem, folder: Path, number: int) -> list[Standing
     return [_standing(problem, rival, problem.trials(folder, number, rival), measured) for rival in problem.rivals]
 
 
-def read_shown(problem: Problem, folder: Path, number: int) -> dict[str, landscape.Trajectory]:
+class Shown(NamedTuple):
+    """The paths that figures show, by rival."""
+
+    files: dict[str, Path]
+    paths: dict[str, landscape.Trajectory]  # of their points the last alone, where the others are not kept
+    recorded: dict[str, landscape.Projection] | None = None  # where they lie in the one plane, then
+
+
+def read_shown(problem: Problem, folder: Path, number: int) -> Shown:
     """The path that figures show of every rival, where it stayed finite.
 
     Raises:
         Refusal: a path is missing or damaged.
     """
-    shown = [standing.shown for standing in read_standings(_at_ends(problem), folder, number)]
-    return {outcome.rival: read_path(problem, outcome.file)[0] for outcome in shown if outcome.diverged is None}
+    return shown_of(problem, read_standings(_at_ends(problem), folder, number))
+
+
+def shown_of(problem: Problem, standings: Sequence[Standing]) -> Shown:
+    """As `read_shown` does, of what is read already."""
+    files = {s.rival: s.shown.file for s in standings if s.shown.diverged is None}
+    if problem.projection is None:
+        return Shown(files, {rival: read_path(problem, file) for rival, file in files.items()})
+    kept = {rival: load_projected(file, problem.start) for rival, file in files.items()}
+    seen = {rival: path.points["params"] for rival, path in kept.items()}
+    ends = {r: landscape.stack_snapshots([path.last], seen[r].steps[-1:]) for r, path in kept.items()}
+    return Shown(files, ends, seen)
 
 
 def read_chosen(problem: Problem, folder: Path, number: int, rival: Rival) -> Outcome:
@@ -89,16 +107,13 @@ def _at_ends(problem: Problem) -> Problem:
     return problem._replace(measures=deciding, measure_every=problem.steps, lookahead=False, observed=())
 
 
-def read_path(problem: Problem, file: Path) -> tuple[landscape.Trajectory, dict]:
-    """The path of a trial and its facts.
+def read_path(problem: Problem, file: Path) -> landscape.Trajectory:
+    """The path of a trial.
 
     Raises:
-        Refusal: it is missing, damaged or not finished.
+        Refusal: it is missing or damaged.
     """
-    path, facts = load(file, problem.start)
-    if facts is None:
-        raise Refusal(f"{file} is a path that is not finished; nagviz run --resume goes on with it")
-    return path, facts
+    return load(file, problem.start)[0]
 
 
 def _standing(problem: Problem, rival: Rival, trials: Sequence[Trial], measured: Callable) -> Standing:
@@ -110,9 +125,11 @@ def _standing(problem: Problem, rival: Rival, trials: Sequence[Trial], measured:
 
 
 def _outcome(problem: Problem, rival: Rival, trial: Trial, seed: int, measured: Callable) -> Outcome:
-    path, facts = read_path(problem, trial.file)
-    rows = np.unique([*range(0, len(path.steps), problem.measure_every), len(path.steps) - 1])
-    steps = np.asarray(path.steps)[rows]
+    all_steps, _, facts = load_beside(trial.file, "restarts")
+    if facts is None:
+        raise Refusal(f"{trial.file} is a path that is not finished; nagviz run --resume goes on with it")
+    rows = np.unique([*range(0, len(all_steps), problem.measure_every), len(all_steps) - 1])
+    steps = all_steps[rows]
     kept = observed(problem.observed, rival, trial.learning_rate, steps, lambda name: _beside(trial.file, name)[rows])
     marks = steps[np.searchsorted(steps, np.asarray(facts["marks"], int))]
     return Outcome(
@@ -121,7 +138,7 @@ def _outcome(problem: Problem, rival: Rival, trial: Trial, seed: int, measured: 
         seed,
         trial.file,
         steps,
-        _measures(problem, trial.file, path, rows, measured) | kept,
+        _measures(problem, trial.file, rows, measured) | kept,
         facts["seconds"],
         facts["diverged"],
         facts["restarts"],
@@ -129,19 +146,20 @@ def _outcome(problem: Problem, rival: Rival, trial: Trial, seed: int, measured: 
     )
 
 
-def _measures(problem: Problem, file: Path, path: landscape.Trajectory, rows: np.ndarray, measured: Callable):
-    """What is measured at some rows of a path, and the first of it at the look-ahead points where these are kept."""
-    seen = measured(jax.tree.map(lambda leaf: leaf[rows], path.params))
-    if not problem.lookahead:
-        return seen
-    ahead, _ = load(file, problem.start, point="lookahead")
-    first, *others = seen
-    at_y = measured(jax.tree.map(lambda leaf: leaf[rows], ahead.params))[first]
-    return {first: seen[first], f"{first} at look-ahead": at_y, **{name: seen[name] for name in others}}
+def _measures(problem: Problem, file: Path, rows: np.ndarray, measured: Callable) -> dict[str, np.ndarray]:
+    """What is measured at some rows of a path, or was when they were kept."""
+    if problem.projection is not None:
+        kept, names = _beside(file, MEASURES), list(problem.measures)
+        names[1:1] = [at_lookahead(names[0])] if problem.lookahead else []
+        return {name: kept[name][rows] for name in names}
+    points, ahead = read_path(problem, file).params, None
+    if problem.lookahead:
+        ahead = load(file, problem.start, point=AHEAD)[0].params
+    return at_both(measured, *jax.tree.map(lambda leaf: leaf[rows], (points, ahead)))
 
 
-def _beside(file: Path, name: str) -> np.ndarray:
-    return np.asarray(load(file, point=name)[0].params)
+def _beside(file: Path, name: str) -> Any:
+    return load_beside(file, name)[1]
 
 
 def choose(grid: dict[float, tuple[Outcome, ...]], validated: str | None) -> float:

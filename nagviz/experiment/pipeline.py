@@ -18,7 +18,7 @@ from nagviz.experiment.config import dump
 from nagviz.experiment.family_map import coefficients, make_methods
 from nagviz.experiment.measures import measurer
 from nagviz.experiment.noise import law
-from nagviz.experiment.outcomes import Standing, read_path, read_standings
+from nagviz.experiment.outcomes import Shown, Standing, read_standings, shown_of
 from nagviz.experiment.pivot import Layout, make_layout, pivot_rows
 from nagviz.experiment.planes import View, kept_lookaheads, stand
 from nagviz.experiment.problems import Problem, cut, facts, make_problems
@@ -57,9 +57,7 @@ _LARGE = 4 * 10**9  # bytes, from which on a run tells beforehand what it will w
 
 def _warn_of_size(problems: list[Problem], folder: Path) -> None:
     size = sum(
-        landscape.expected_bytes(problem.start, len(problem.snapshots) + 1, points=1 + problem.lookahead)
-        * len(problem.seeds)
-        * sum(len(rival.learning_rates) for rival in problem.rivals)
+        _of_a_path(problem) * len(problem.seeds) * sum(len(rival.learning_rates) for rival in problem.rivals)
         for problem in problems
     )
     if size > _LARGE:
@@ -70,6 +68,13 @@ def _warn_of_size(problems: list[Problem], folder: Path) -> None:
             "(every, snapshots), seeds, learning rates or optimizers take less",
             file=sys.stderr,
         )
+
+
+def _of_a_path(problem: Problem) -> int:
+    """Bytes."""
+    if problem.projection is not None:
+        return landscape.expected_bytes(problem.start, 1)  # the last point; the rows are a few numbers each
+    return landscape.expected_bytes(problem.start, len(problem.snapshots) + 1, points=1 + problem.lookahead)
 
 
 def _carry_out(config: Config, folder: Path, problems, methods, layout: Layout | None) -> None:
@@ -116,19 +121,18 @@ def _race(problem: Problem, folder: Path, number: int, advance) -> list[Standing
 def _cut(problems, standings, grid: int, folder: Path, advance) -> None:
     """Slice and projected paths of every problem; only paths that stayed finite are cut through."""
     for number, (problem, race) in enumerate(zip(problems, standings, strict=True)):
-        shown = [standing.shown for standing in race if standing.shown.diverged is None]
-        paths = {o.rival: read_path(problem, o.file)[0] for o in shown}
-        if not paths:
+        shown = shown_of(problem, race)
+        if not shown.paths:
             print(f"{problem.name}: every optimizer diverged, there is no path to draw", file=sys.stderr)
             continue
         with problem.precision():
-            view = _view(problem, paths)
+            view = _view(problem, shown)
             if view is None:
                 continue
             rows = report.each_row(advance, f"{problem.name}: slice")
             made = cut(problem, view.plane, view.ranges, grid, report=rows)
             ends = _ends(problem, view)
-            ahead = kept_lookaheads(problem, view, {o.rival: o.file for o in shown})
+            ahead = kept_lookaheads(problem, view, shown.files)
         picture = drawing.Picture(problem.name, made, view.seen, ends, view.walk, ahead)
         drawing.keep_picture(folder / f"{number}.zarr", picture)
 
@@ -151,7 +155,8 @@ def _sharpness(config: Config, problems, standings, file: Path, advance) -> None
     report.write(file, report.comma_separated(rows))
 
 
-def _view(problem: Problem, paths) -> View | None:
+def _view(problem: Problem, shown: Shown) -> View | None:
+    paths = shown.paths
     if problem.space:
         plane, ranges = problem.space
         return View(plane, paths, {name: landscape.project(plane, path) for name, path in paths.items()}, ranges)
@@ -159,7 +164,7 @@ def _view(problem: Problem, paths) -> View | None:
         print(f"{problem.name}: {problem.standpoint.around} diverged, there is no landscape around it", file=sys.stderr)
         return None
     try:
-        return stand(problem, paths, problem.standpoint)
+        return stand(problem, shown, problem.standpoint)
     except ValueError as error:  # one snapshot, or all on a line
         print(f"{problem.name}: the paths do not span a plane, there is no landscape: {error}", file=sys.stderr)
         return None

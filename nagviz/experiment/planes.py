@@ -10,8 +10,9 @@ import jax
 import numpy as np
 
 from nagviz import landscape
+from nagviz.experiment.outcomes import Shown
 from nagviz.experiment.problems import Problem, Standpoint, window
-from nagviz.experiment.trials import load
+from nagviz.experiment.trials import AHEAD, load, load_projected
 
 Paths = dict[str, landscape.Trajectory]
 
@@ -51,6 +52,7 @@ PLANES = {
     "hessian": _along_curvature,
     "points": _through_ends,
 }
+KEPT = "projection"  # the plane of a run whose config has a table of this name
 UNIT = {"random": 1.0}  # how far to go where the paths do not say: a filter's own length
 
 
@@ -68,23 +70,26 @@ class View(NamedTuple):
         return landscape.random_walk(*(path.steps for path in self.paths.values())) if self.plane.explained else ()
 
 
-def stand(problem: Problem, paths: Paths, standpoint: Standpoint) -> View:
+def stand(problem: Problem, shown: Shown, standpoint: Standpoint) -> View:
     """The plane of a standpoint.
 
     Args:
         problem: whose loss is to be cut.
-        paths: by rival, those that stayed finite.
-        standpoint: which plane.
+        shown: the paths that stayed finite.
+        standpoint: which plane; that in which the paths are kept, where these have no points.
 
     Raises:
         ValueError: the paths do not span it.
     """
-    around = standpoint.around or next(iter(paths))
-    plane, shown = PLANES[standpoint.kind](problem, paths, around, standpoint.seed or 0)
-    seen = {name: landscape.project(plane, path) for name, path in shown.items()}
+    if shown.recorded is not None:
+        plane, paths, seen = problem.plane_through(problem.start), shown.paths, shown.recorded
+    else:
+        around = standpoint.around or next(iter(shown.paths))
+        plane, paths = PLANES[standpoint.kind](problem, shown.paths, around, standpoint.seed or 0)
+        seen = {name: landscape.project(plane, path) for name, path in paths.items()}
     reach = standpoint.reach or UNIT.get(standpoint.kind)
     points = np.concatenate([path.coordinates for path in seen.values()])
-    return View(plane, shown, seen, [(-reach, reach)] * 2 if reach else window(points, problem.margin))
+    return View(plane, paths, seen, [(-reach, reach)] * 2 if reach else window(points, problem.margin))
 
 
 def kept_lookaheads(problem: Problem, view: View, files: Mapping[str, Path]) -> dict[str, np.ndarray]:
@@ -100,13 +105,17 @@ def kept_lookaheads(problem: Problem, view: View, files: Mapping[str, Path]) -> 
     """
     if not problem.lookahead:
         return {}
+    if problem.projection is not None:
+        recorded = {name: load_projected(files[name], problem.start).points for name in view.seen}
+        pairs = {name: [points[point].coordinates for point in _BOTH] for name, points in recorded.items()}
+        return {name: y for name, (x, y) in pairs.items() if not np.array_equal(x, y)}
     kept = {name: [load(files[name], problem.start, point=point)[0] for point in _BOTH] for name in view.seen}
     moved = {name: y for name, (x, y) in kept.items() if not jax.tree.all(jax.tree.map(np.array_equal, x, y))}
     seen = {name: np.isin(y.steps, view.seen[name].steps) for name, y in moved.items()}
     return {name: landscape.project(view.plane, y).coordinates[seen[name]] for name, y in moved.items()}
 
 
-_BOTH = ("params", "lookahead")
+_BOTH = ("params", AHEAD)
 
 
 def _end(path: landscape.Trajectory):

@@ -26,13 +26,13 @@ from nagviz.experiment.rivals import Rival, make_rival
 from nagviz.experiment.tables.functions import Logistic, PlanarFunction
 from nagviz.experiment.tables.runs import Config, DataRun, FunctionRun
 from nagviz.experiment.training import Batches
-from nagviz.experiment.trials import Course, Trial
+from nagviz.experiment.trials import Course, Projected, Trial
 
 
 class Standpoint(NamedTuple):
     """Which plane a loss is drawn on."""
 
-    kind: str = "pca"  # a key of `planes.PLANES`
+    kind: str | None = "pca"  # a key of `planes.PLANES`, or `planes.KEPT`; None where it is yet to be settled
     around: str | None = None  # the optimizer at whose end the plane stands; the first if left out
     reach: float | None = None  # from the origin to each side; as far as the paths go if left out
     seed: int | None = None  # of what is drawn at random; 0 if left out
@@ -68,6 +68,7 @@ class Problem(NamedTuple):
     source: str = ""  # whence these are, and under which licence
     observed: tuple[str, ...] = ()  # what is kept beside the rows of a path: keys of `observing.LABELS`
     probe: Measure | None = None  # the loss of which that is; the one that is cut if left out
+    projection: int | None = None  # seed of the plane in which paths are kept, where their points are not
 
     def precision(self) -> AbstractContextManager:
         """In which to work on it."""
@@ -81,9 +82,17 @@ class Problem(NamedTuple):
             return measured(points)["watched"]
 
         end = (self.snapshots, self.tolerance, self.checkpoint_every, self.lookahead)
+        projected = None
+        if self.projection is not None:
+            projected = Projected(self.plane_through, measurer(self.measures), self.measure_every)
         return [
-            Course(self.loss, r.optimizer, r.deployed, r.restarts, watch, *end, self._observer(r)) for r in self.rivals
+            Course(self.loss, r.optimizer, r.deployed, r.restarts, watch, *end, self._observer(r), projected)
+            for r in self.rivals
         ]
+
+    def plane_through(self, start: Any) -> landscape.Plane:
+        """The plane in which a path from a start is kept."""
+        return landscape.random_plane(start, self.projection)
 
     def _observer(self, rival: Rival) -> Callable[[Any, Any], dict[str, jax.Array]]:
         return observer(self.observed, self.probe or self.sliced, rival)
@@ -216,7 +225,7 @@ def _of_dataset(config: DataRun, dataset: Dataset) -> Problem:
     def loss(params, batch):
         return task_loss(model.apply(params, batch.inputs), batch.targets)
 
-    return Problem(
+    problem = Problem(
         name=config.data.kind,
         starts=tuple(model.params for model in models),
         loss=loss,
@@ -242,7 +251,19 @@ def _of_dataset(config: DataRun, dataset: Dataset) -> Problem:
         source=dataset.source,
         observed=config.observe,
         probe=Measure(loss, few),
+        projection=config.projection.seed if config.projection else None,
     )
+    _require_projection(problem)
+    return problem
+
+
+def _require_projection(problem: Problem) -> None:
+    """Refuse a start through which there is no plane: all of it may be zero."""
+    if problem.projection is not None:
+        try:
+            landscape.gram(problem.plane_through(problem.start))
+        except ValueError as error:
+            raise Refusal(f"projection: there is no such plane through the start of the model: {error}") from None
 
 
 def _dataset(config: DataRun, largest: int) -> Dataset:

@@ -28,6 +28,7 @@ def contradictions(document: dict[str, Any]) -> Iterator[tuple[Key, str]]:
     yield from _grids(document, names)
     yield from _seeds(document)
     yield from _standpoint(document, names)
+    yield from _projection(document)
     for i, table in enumerate(_tables(document, "optimizers")):
         for key, reason in _parts(document, table):
             yield ("optimizers", i, *key), reason
@@ -181,6 +182,18 @@ def _standpoint(document: dict[str, Any], names: Sequence[str | None]) -> Iterat
         yield ("plane", "around"), f"is the name of no optimizer{choice(around, names)}"
     if plane.get("kind") == "points" and len(names) < 3:
         yield ("plane", "kind"), f"goes through the ends of three paths, and there are {len(names)}; take another plane"
+
+
+_OF_POINTS = {  # what cannot be had of paths whose points are not kept
+    "plane": "goes through points of the paths",
+    "sharpness": "is measured at points of the paths",
+}
+
+
+def _projection(document: dict[str, Any]) -> Iterator[tuple[Key, str]]:
+    for key, reason in _OF_POINTS.items():
+        if "projection" in document and key in document:
+            yield (key,), f"{reason}, and with [projection] these are not kept; leave one of the two out"
 
 
 def _divisions(document: dict[str, Any]) -> Iterator[tuple[Key, str]]:

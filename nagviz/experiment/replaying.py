@@ -22,7 +22,7 @@ from nagviz.experiment.outcomes import read_chosen
 from nagviz.experiment.problems import EFFORT, Problem, facts, make_problems
 from nagviz.experiment.report import Refusal
 from nagviz.experiment.rivals import Rival
-from nagviz.experiment.trials import Replayed, Trial, is_done, replay, side_by_side
+from nagviz.experiment.trials import Replayed, Trial, is_done, load_beside, load_projected, replay, side_by_side
 from nagviz.experiment.trials import load as load_path
 from nagviz.figures import Anatomy
 
@@ -30,6 +30,7 @@ USUAL = 10  # the step that is looked at unless another is asked for: a velocity
 
 WORK = 1e11  # operations, that the plane of a step may take: seconds, on a laptop
 KNOTS = 11  # points on each side where it would take more, with slopes
+_EXACT = 1e-12  # of a length; it is as much where a path is kept in a plane, by sums in float64
 SLOPES = 3  # times the work of a loss alone
 FEWEST = 256  # samples, all the same
 
@@ -93,8 +94,8 @@ def find(problem: Problem, folder: Path, number: int, asked: Moment) -> Found:
     """
     rival = _chosen_rival(problem, asked.optimizer)
     trial = _shown(problem, folder, number, rival)
-    path, facts = load_path(trial.file, problem.start) if trial.file.exists() else (None, None)
-    last = problem.steps if facts is None or facts["diverged"] is not None else int(path.steps[-1])
+    steps, _, facts = load_beside(trial.file, "restarts") if trial.file.exists() else (None, None, None)
+    last = problem.steps if facts is None or facts["diverged"] is not None else int(steps[-1])
     at = min(USUAL, last) if asked.at is None else asked.at
     if not 2 <= at <= last:
         raise Refusal(f"--at: {rival.name} has taken steps 1 to {last} of which the first has no velocity, got {at}")
@@ -107,7 +108,8 @@ def find(problem: Problem, folder: Path, number: int, asked: Moment) -> Found:
     if trial.batches is not None:
         (drawn,) = trial.batches.indices(at - 1, at)
         batch = jax.tree.map(lambda leaf: leaf[drawn], trial.batches.samples)
-    return Found(at, problem, rival, replayed, _drift(path, replayed.row), batch)
+    drift = 0.0 if steps is None or replayed.row is None else _drift(problem, trial, replayed.row)
+    return Found(at, problem, rival, replayed, drift, batch)
 
 
 def _chosen_rival(problem: Problem, asked: str | None) -> Rival:
@@ -143,17 +145,28 @@ def _shown(problem: Problem, folder: Path, number: int, rival: Rival) -> Trial:
     return next(trial for trial in trials if trial.file == chosen.file)
 
 
-def _drift(path: landscape.Trajectory | None, row: tuple[int, Any] | None) -> float:
-    """How far a replay is from what the run has kept, in units of its length; 0 where nothing was kept."""
-    if path is None or row is None:
-        return 0.0
+def _drift(problem: Problem, trial: Trial, row: tuple[int, Any]) -> float:
+    """How far a replay is from what the run has kept, in units of its length; 0 where nothing was kept.
+
+    Of a path whose points are not kept that is how far it is in the plane, and in the distance from it.
+    """
     step, point = row
-    (rows,) = np.nonzero(np.asarray(path.steps) == step)
+    if problem.projection is None:
+        steps, kept = load_path(trial.file, problem.start)[0]
+    else:
+        seen = load_projected(trial.file, problem.start).points["params"]
+        steps, kept, plane = seen.steps, _placed(seen), problem.plane_through(trial.start)
+        point = _placed(landscape.project(plane, point))
+    (rows,) = np.nonzero(np.asarray(steps) == step)
     if not rows.size:
         return 0.0
-    kept = jax.tree.map(lambda leaf: np.asarray(leaf[int(rows[0])], np.float64), path.params)
+    kept = jax.tree.map(lambda leaf: np.asarray(leaf[int(rows[0])], np.float64), kept)
     off = jax.tree.map(lambda one, two: np.asarray(one, np.float64) - two, point, kept)
     return _length(off) / (_length(kept) or 1.0)
+
+
+def _placed(seen: landscape.Projection) -> tuple[np.ndarray, np.ndarray]:
+    return seen.coordinates, seen.residual
 
 
 def _length(tree: Any) -> float:
@@ -201,7 +214,7 @@ def _view(found: Found) -> _View:
 
 
 def _said(found: Found) -> str | None:
-    if not found.drift:
+    if found.drift < _EXACT:
         return None
     step, _ = found.replayed.row
     return f"Replayed elsewhere than it was run: at step {step} it is {found.drift:.1e} of its length off."

@@ -43,7 +43,7 @@ def sharpness_rows(
     """
     for standing, table in zip(standings, tables, strict=True):
         task = f"{problem.name}: sharpness of {standing.rival}"
-        path, _ = read_path(problem, standing.shown.file)
+        path = read_path(problem, standing.shown.file)
         rows = np.flatnonzero(np.asarray(path.steps) % asked.every == 0)
         steps = np.asarray(path.steps)[rows]
         seen = landscape.curvatures(

@@ -13,6 +13,7 @@ from nagviz.experiment import drawing, report
 from nagviz.experiment.config import ConfigError, load, own_code
 from nagviz.experiment.tables.runs import Run
 from nagviz.landscape import arrays, bytes_in_words
+from nagviz.landscape.recorder import KINDS
 
 
 def told(folder: Path) -> Iterator[str]:
@@ -46,7 +47,11 @@ def _config(run: Run) -> Iterator[str]:
     yield f"name: {run.name}"
     for name in type(run).model_fields:
         value = getattr(run, name)
-        if isinstance(value, tuple):
+        if name == "plane" and run.projection is not None:
+            continue  # the other stands in its place
+        if name == "observe":
+            yield f"{name}: {', '.join(value) or 'nothing besides'}"
+        elif isinstance(value, tuple):
             for i, table in enumerate(value):
                 yield f"{name}.{i}: {_said(table.model_dump(mode='json', exclude_defaults=True))}"
         elif hasattr(value, "model_dump"):
@@ -84,7 +89,7 @@ def _state(folder: Path, own: bool) -> str:
 def _is_whole(file: Path) -> bool:
     """Whether a path was finished; its facts are written last."""
     try:
-        return arrays.read(file, "trajectory", lazy=True).attributes.get("facts") is not None
+        return arrays.read(file, *KINDS, lazy=True).attributes.get("facts") is not None
     except (OSError, ValueError):
         return False
 

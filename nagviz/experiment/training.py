@@ -112,7 +112,7 @@ def train(
         batches: the samples; the same steps draw the same ones for every optimizer.
         observe: what to keep of a state and parameters, such as `nagviz.iterate`.
         chunk: steps of a chunk; by default a tenth of the run. It is less where more than 256 MB would be observed
-            in one. What is computed does not depend on it.
+            in one, and more than once. What is computed does not depend on it.
         carried: `(done, carried)` of an earlier chunk, to go on from there.
         stop: asked before a chunk is begun; those that are on their way are still yielded.
         mesh: devices that share each batch evenly along the mesh's first axis, every one with all samples and, unless
@@ -255,7 +255,7 @@ def _planned(steps, snapshots, chunk, observed) -> Plan:
         raise ValueError(f"snapshots must increase within 1 to steps = {steps}, got {snapshots.tolist()}")
     plan = _counted(Plan(steps, snapshots, chunk or -(-steps // 10)))
     each = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(observed))
-    while plan.chunk > 1 and plan.pieces * each > OBSERVED_BYTES:
+    while plan.pieces > 1 and plan.pieces * each > OBSERVED_BYTES:
         plan = _counted(plan._replace(chunk=plan.chunk // 2))
     return plan
 

@@ -5,6 +5,9 @@ a loss and an optimizer's kind may run side by side; they are one group. Every s
 committed, and then a checkpoint of (parameters, optimizer state, step). So no checkpoint lies beyond the rows, and
 whatever moment a run is killed at, the same call goes on from the newest checkpoint: rows that are there already come
 out as they were, and are left out.
+
+Of a model that is too big to keep at every snapshot, a row is where the point lies in a plane that is known before
+training, with what is measured there, since there will be no point to measure afterwards.
 """
 
 from __future__ import annotations
@@ -25,12 +28,23 @@ import optax
 
 from nagviz import landscape
 from nagviz.experiment.checkpoints import newest_first, save_checkpoint
+from nagviz.experiment.measures import at_both
 from nagviz.experiment.report import Refusal
 from nagviz.experiment.training import Batches, Chunk, begun, begun_together, train, train_together
-from nagviz.landscape import append_rows, commit_rows, finish_recorder, open_recorder
-from nagviz.landscape.recorder import Recorder
+from nagviz.landscape import append_rows, arrays, commit_rows, finish_recorder, open_projection, open_recorder
+from nagviz.landscape.recorder import KINDS, Recorder
+from nagviz.landscape.storage import telling, tree_of
 
+AHEAD, MEASURES = "lookahead", "measures"  # what rows may hold beside the point
 _SMALL = 20_000  # parameters, of a model whose trials take less time together, compiled once, than one after another
+
+
+class Projected(NamedTuple):
+    """How a path is kept of which the points are not."""
+
+    plane: Callable[[Any], landscape.Plane]  # of a trial's start
+    measured: Callable[[Any], dict[str, np.ndarray]]  # of stacked points
+    every: int = 1  # rows between two that are measured; in any case the last of a chunk, which may be that of the path
 
 
 class Course(NamedTuple):
@@ -48,6 +62,7 @@ class Course(NamedTuple):
     lookahead: bool = False  # whether a row keeps the parameters where the gradient is taken, beside the point
     # state, parameters -> further numbers to be kept beside a row, by name
     observe: Callable[[optax.OptState, Any], dict[str, jax.Array]] = lambda state, params: {}
+    projected: Projected | None = None  # where rows hold no point, but where it lies in a plane
 
 
 class Trial(NamedTuple):
@@ -114,7 +129,18 @@ def is_done(file: Path) -> bool:
 
 
 def _facts(file: Path) -> dict[str, Any] | None:
-    return load(file, point="restarts")[1]
+    return load_beside(file, "restarts")[2]
+
+
+def load_beside(file: Path, name: str) -> tuple[np.ndarray, Any, dict[str, Any] | None]:
+    """Of a path, whether its points are kept or not: the steps, what is kept beside its rows by a name, and its facts.
+
+    Raises:
+        Refusal: it is missing or damaged.
+    """
+    with _damages(file), telling(file):
+        group = arrays.read(file, *KINDS, part=name)
+        return group.arrays["step"].data, tree_of(name, group, None, stacked=True), group.attributes["facts"]
 
 
 def load(file: Path, *like: Any, **options: Any) -> tuple[landscape.Trajectory, dict[str, Any] | None]:
@@ -123,8 +149,24 @@ def load(file: Path, *like: Any, **options: Any) -> tuple[landscape.Trajectory, 
     Raises:
         Refusal: it is missing or damaged.
     """
-    try:
+    with _damages(file):
         return landscape.load_trajectory(file, *like, **options)
+
+
+def load_projected(file: Path, like: Any) -> landscape.RecordedProjection:
+    """As `load_projection` does.
+
+    Raises:
+        Refusal: it is missing or damaged.
+    """
+    with _damages(file):
+        return landscape.load_projection(file, like)
+
+
+@contextmanager
+def _damages(file: Path) -> Iterator[None]:
+    try:
+        yield
     except (ValueError, OSError) as error:
         raise Refusal(f"{error}; delete {file} and --resume, to train that path again") from None
 
@@ -219,7 +261,7 @@ def _run(course: Course, trials: Sequence[Trial], advance, interrupted: Callable
 
 def _row(course: Course, state, params):
     """What is kept at a snapshot."""
-    ahead = {"lookahead": params} if course.lookahead else {}
+    ahead = {AHEAD: params} if course.lookahead else {}
     return course.deployed(state, params), {
         "restarts": course.restarts(state),
         **course.observe(state, params),
@@ -235,11 +277,34 @@ def _open(course: Course, trials: Sequence[Trial]) -> dict[int, Recorder]:
             state = course.optimizer(trial.learning_rate).init(trial.start)
             first = trial.start, _row(course, state, trial.start)[1]
             start, beside = jax.tree.map(lambda leaf: np.asarray(leaf)[None], first)
-            like, more = jax.tree.map(lambda leaf: leaf[0], (start, beside))
-            rows = len(course.snapshots) + 1
-            recorders[i] = open_recorder(trial.file, like, rows=rows, resume=True, **more)
+            beside = _with_measures(course, np.zeros(1, int), start, beside)
+            recorders[i] = _begun(course, trial, start, beside)
             append_rows(recorders[i], np.zeros(1, int), start, **beside)
     return recorders
+
+
+def _begun(course: Course, trial: Trial, start: Any, beside: dict[str, Any]) -> Recorder:
+    like, more = jax.tree.map(lambda leaf: leaf[0], (start, beside))
+    options = {"rows": len(course.snapshots) + 1, "resume": True}
+    if course.projected is None:
+        return open_recorder(trial.file, like, **options, **more)
+    points = [name for name in more if name == AHEAD]
+    more = {name: tree for name, tree in more.items() if name not in points}
+    return open_projection(trial.file, course.projected.plane(trial.start), points=points, **options, **more)
+
+
+def _with_measures(course: Course, steps: np.ndarray, points: Any, beside: dict[str, Any]) -> dict[str, Any]:
+    """What is kept beside rows, and where their points are not kept what is measured there: NaN where nothing is."""
+    if course.projected is None:
+        return beside
+    numbers = np.searchsorted(course.snapshots, steps, side="right")  # of the rows, of which the start is 0
+    which = np.unique([*np.flatnonzero(numbers % course.projected.every == 0), len(steps) - 1])
+    some, ahead = jax.tree.map(lambda leaf: leaf[which], (points, beside.get(AHEAD)))
+    columns = {}
+    for name, values in at_both(course.projected.measured, some, ahead).items():
+        columns[name] = np.full(len(steps), np.nan)
+        columns[name][which] = values
+    return {**beside, MEASURES: columns}
 
 
 def _newest(folder: Path, group: _Group, recorders: dict[int, Recorder], snapshots: np.ndarray):
@@ -279,12 +344,15 @@ def _keep(
         points, beside = jax.tree.map(lambda leaf, i=i: leaf[i], observed)
         seen = _seen(course, chunk, points, losses[i])
         steps, points, beside = jax.tree.map(lambda leaf, kept=seen.kept: leaf[kept], (chunk.steps, points, beside))
-        append_rows(recorder, steps, points, **beside)
+        if len(steps):
+            append_rows(recorder, steps, points, **_with_measures(course, steps, points, beside))
         if seen.complete or seen.diverged is not None or chunk.done == course.snapshots[-1]:
             commit_rows(recorder)
-            counted, _ = landscape.load_trajectory(trials[i].file, point="restarts")
-            marks = np.asarray(counted.steps)[1:][np.diff(counted.params) > 0]
-            facts = Facts(seconds, seen.diverged, int(counted.params[-1]), marks.tolist())
+            steps, restarts, _ = load_beside(trials[i].file, "restarts")
+            marks = steps[1:][np.diff(restarts) > 0]
+            facts = Facts(seconds, seen.diverged, int(restarts[-1]), marks.tolist())
+            if seen.diverged is not None:
+                recorder.final = None  # it may be of a chunk before this one, which a resumed run has not seen
             finish_recorder(recorder, **facts._asdict())
             del recorders[i]
 

@@ -167,12 +167,12 @@ def _require_free(file: Path) -> None:
             raise FileExistsError(f"{file} exists and was not written by nagviz; name another place") from error
 
 
-def read(file: Path, kind: str, *, part: str | None = None, lazy: bool = False) -> Group:
+def read(file: Path, *kinds: str, part: str | None = None, lazy: bool = False) -> Group:
     """Read a group of a kind, or open it with its arrays left on disk.
 
     Args:
         file: its folder.
-        kind: what it must be.
+        kinds: what it must be, one of them.
         part: the first word of the arrays that are wanted; "step" is read too. All if left out.
         lazy: leave the arrays on disk.
 
@@ -181,7 +181,7 @@ def read(file: Path, kind: str, *, part: str | None = None, lazy: bool = False) 
         ValueError: what is there is no such group, or is damaged.
     """
     file = Path(file)
-    attributes, inner = read_head(file, kind)
+    kind, attributes, inner = _head_of(file, kinds)
     parts = {name: name.split(".")[0] for name in inner}
     if part not in (None, *parts.values()):
         raise ValueError(
@@ -196,11 +196,15 @@ def read(file: Path, kind: str, *, part: str | None = None, lazy: bool = False) 
 
 def read_head(file: Path, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The attributes of a group of a kind, as JSON has them, and the metadata of its arrays by name."""
+    return _head_of(file, (kind,))[1:]
+
+
+def _head_of(file: Path, kinds: tuple[str, ...]) -> tuple[str, dict[str, Any], dict[str, Any]]:
     attributes, inner = _read_head(file)
-    mark = attributes.pop("nagviz")
-    if mark["kind"] != kind:
-        raise ValueError(f"{file} holds a {mark['kind']}, not a {kind}; load it as what it is")
-    return attributes, inner
+    kind = attributes.pop("nagviz")["kind"]
+    if kind not in kinds:
+        raise ValueError(f"{file} holds a {kind}, not a {' or a '.join(kinds)}; load it as what it is")
+    return kind, attributes, inner
 
 
 def _read_head(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -140,7 +140,7 @@ def project(plane: Plane, params: Params | Trajectory) -> Projection:
     share = np.sqrt(np.divide(hidden, squares, out=np.zeros_like(squares), where=squares != 0))
     seen = (coordinates, np.sqrt(hidden), share)
     coordinates, residual, share = seen if stacked is not None else (field[0] for field in seen)
-    return Projection(coordinates, residual, steps, share, _explained(metric, inner, squares))
+    return Projection(coordinates, residual, steps, share, explained_by(metric, *seen[:2]))
 
 
 def _differences(points, origin, *axes) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -149,12 +149,18 @@ def _differences(points, origin, *axes) -> Iterator[tuple[np.ndarray, np.ndarray
         yield point - start, np.concatenate(along)
 
 
-def _explained(metric: np.ndarray, inner: np.ndarray, squares: np.ndarray) -> tuple[float, ...]:
-    """Shares of the squared distances along the axes, made orthonormal in their order: metric = L L'."""
-    finite = np.isfinite(squares)
-    along = np.linalg.solve(np.linalg.cholesky(metric), inner[finite].T)
-    total = np.sum(squares[finite])
-    return tuple((np.sum(along**2, axis=1) / total).tolist()) if total > 0 else (0.0,) * len(along)
+def explained_by(metric: np.ndarray, coordinates: np.ndarray, residual: np.ndarray) -> tuple[float, ...]:
+    """Shares of the squared distances along the axes, made orthonormal in their order: metric = L L'.
+
+    Args:
+        metric: of `gram`.
+        coordinates: (points, axes).
+        residual: (points,); what is not finite is left out.
+    """
+    finite = np.isfinite(residual) & np.isfinite(coordinates).all(axis=1)
+    along = np.sum((np.linalg.cholesky(metric).T @ coordinates[finite].T) ** 2, axis=1)
+    total = along.sum() + np.sum(residual[finite] ** 2)
+    return tuple((along / total).tolist()) if total > 0 else (0.0,) * len(along)
 
 
 def gram(plane: Plane) -> np.ndarray:

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nagviz.landscape import arrays as disk
+from nagviz.landscape.arrays import Group
 from nagviz.landscape.parameters import Params
-from nagviz.landscape.plane import Plane, Projection, gram, project
+from nagviz.landscape.plane import Plane, Projection, explained_by, gram, project
 from nagviz.landscape.recorder import LAST, Recorder, begin
 from nagviz.landscape.storage import telling, tree_of
 from nagviz.landscape.tiles import fingerprint
@@ -69,10 +70,11 @@ def open_projection(
         >>> print(kept.points["params"].coordinates[:, 0], kept.points["params"].residual, kept.last)
         [2. 0.5] [3. 0.] [1. 0.]
     """
-    gram(plane)
+    metric = gram(plane)
     seen = {"coordinates": np.zeros(len(plane.axes)), "residual": 0.0, "share": 0.0}
     row = {**dict.fromkeys(("params", *points), seen), **more}
     attributes = {"labels": plane.labels, "plane": fingerprint(origin=plane.origin, axes=plane.axes)}
+    attributes["gram"] = metric.tolist()
     recorder = begin(Path(file), "projection", attributes, row, rows=rows, resume=resume)
     recorder.view = partial(_seen, plane, ("params", *points))
     return recorder
@@ -106,8 +108,12 @@ def load_projection(file: Path, like: Params | None = None) -> RecordedProjectio
         trees = {name: tree_of(name, group, None, stacked=True) for name in names if name != LAST}
         points = {name: tree for name, tree in trees.items() if isinstance(tree, dict) and set(tree) == set(_SEEN)}
         return RecordedProjection(
-            {name: Projection(**tree, steps=steps) for name, tree in points.items()},
+            {name: Projection(**tree, steps=steps, explained=_explained(group, tree)) for name, tree in points.items()},
             {name: tree for name, tree in trees.items() if name not in points},
             tree_of(LAST, group, like) if LAST in names else None,
             group.attributes["facts"],
         )
+
+
+def _explained(group: Group, seen: Mapping[str, np.ndarray]) -> tuple[float, ...]:
+    return explained_by(np.array(group.attributes["gram"]), seen["coordinates"], seen["residual"])

@@ -38,6 +38,7 @@ _CHUNK = 1 << 22  # bytes of a chunk at most
 _HELD = 1 << 26  # bytes of all chunks that are filling: a file costs as much time as half a megabyte, so not too few
 _ROWS = 1 << 12  # in a chunk at most: what is not full is written whole
 _FLYING = 1 << 26  # bytes that are being written before an append waits for them
+KINDS = ("trajectory", "projection")  # of what is recorded
 LAST = "last"  # the first word of the arrays of the last parameters
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 _WRITERS = 16  # at a time: each waits for its sync, and the disk does several at once

@@ -78,7 +78,7 @@ NAG_KEYS = (
 )
 ROOT_KEYS = (
     "allowed: name, seed, seeds, steps, every, snapshots, lookahead, checkpoint_every, measure_every, observe, slice, "
-    "family, table, noise, optimizers, sinks, data, model, training, sharpness, loss, plane, functions"
+    "family, table, noise, optimizers, sinks, data, model, training, sharpness, loss, plane, projection, functions"
 )
 SETS = (
     "allowed: breast_cancer, characters, cifar10, diabetes, digits, fashion_mnist, hf, mnist, mnist1d, mnist_subset, "

@@ -13,7 +13,7 @@ from scipy.interpolate import RegularGridInterpolator
 from nagviz.cli import main
 from nagviz.experiment.cutting import Request, _name
 from nagviz.experiment.joining import Choice, between
-from nagviz.experiment.planes import PLANES
+from nagviz.experiment.planes import KEPT, PLANES
 from nagviz.experiment.problems import Standpoint
 from nagviz.experiment.report import start_folder
 from nagviz.landscape import load_slice
@@ -136,6 +136,7 @@ def test_what_is_not_there_is_refused(folder, tmp_path, capsys):
         ([str(folder), "--seed", "0"], "--seed does nothing to --plane pca: the principal components"),
         ([str(folder), "--plane", "points", "--seed", "1"], "--seed does nothing to --plane points"),
         ([str(folder), "--around", "NAG"], "--around does nothing to --plane pca"),
+        ([str(folder), "--plane", "projection"], "the run's config has no [projection]; take pca, random"),
         ([str(folder), "--grid", "4"], "must be an odd number of at least 3, got 4"),
         ([str(folder), "--range", "nan"], "must be a positive number, got nan"),
         ([str(folder), "--plane", "polar"], "invalid choice"),
@@ -146,7 +147,7 @@ def test_what_is_not_there_is_refused(folder, tmp_path, capsys):
 
 def test_the_command_offers_the_planes_that_there_are(capsys):
     assert main(["slice", "--help"]) == 0
-    assert f"{{{','.join(PLANES)}}}" in capsys.readouterr().out
+    assert f"{{{','.join([*PLANES, KEPT])}}}" in capsys.readouterr().out
 
 
 def test_a_path_that_is_not_finished_is_not_cut_by_and_not_counted(folder, tmp_path, capsys):

@@ -177,7 +177,10 @@ def test_another_config_is_told_by_key_and_other_versions_are_noted(tmp_path, ca
     assert f"begun with jax 0.1, now {jax.__version__}" in capsys.readouterr().err
 
 
-def survive(file, monkeypatch=None, stage=None, *, call=0, after=False):
+SEEN = trials.Projected(lambda start: nv.Plane(start, tuple(jnp.eye(2))), lambda points: {"sum": points.sum(1)}, 2)
+
+
+def survive(file, monkeypatch=None, stage=None, *, call=0, after=False, projected=None):
     """Train a little, dying before or after a call of a stage."""
     course = trials.Course(
         lambda w: (w**2 * jnp.array([1.0, 10.0])).sum(),
@@ -187,6 +190,7 @@ def survive(file, monkeypatch=None, stage=None, *, call=0, after=False):
         jax.vmap(lambda w: (w**2).sum()),
         np.array([1, 2, 5, 10, 20, 40]),
         checkpoint_every=10,
+        projected=projected,
     )
     calls = []
 
@@ -233,6 +237,27 @@ def test_a_trial_survives_its_end_before_and_after_each_stage(stage, call, after
     (facts,) = survive(file)
     assert (facts._replace(seconds=0), rows(file)) == whole
     assert not file.with_suffix(".checkpoints").exists()
+
+
+def seen(file):
+    kept = nv.load_projection(file)
+    parts = [*kept.points["params"][:4], *kept.rows["measures"].values(), kept.rows["restarts"], kept.last]
+    return [np.asarray(part).tobytes() for part in parts]
+
+
+@pytest.mark.parametrize(
+    ("stage", "call", "after"),
+    [("append_rows", 2, True), ("save_checkpoint", 0, True), ("save_checkpoint", 1, False), ("finish_recorder", 0, 0)],
+)
+def test_a_path_that_is_kept_in_a_plane_alone_survives_likewise(stage, call, after, tmp_path, monkeypatch):
+    (facts,) = survive(tmp_path / "whole.zarr", projected=SEEN)
+    file = tmp_path / "path.zarr"
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        survive(file, patch, stage, call=call, after=after, projected=SEEN)
+    (again,) = survive(file, projected=SEEN)
+    assert (again._replace(seconds=0), seen(file)) == (facts._replace(seconds=0), seen(tmp_path / "whole.zarr"))
+    measured = nv.load_projection(file).rows["measures"]["sum"]
+    assert np.isfinite(measured[[0, 2, 4, -1]]).all()  # each second row, and the last
 
 
 def test_a_checkpoint_without_its_rows_is_not_gone_on_from(whole, tmp_path, monkeypatch):
@@ -309,7 +334,7 @@ def test_a_disk_that_is_full_is_told_and_what_was_committed_stays(whole, tmp_pat
     assert rows(file) == whole[1]
 
 
-SEEN = [  # step of a batch loss that is not finite, values at snapshots 4, 8, 12: which are kept, divergence, complete
+ENDS = [  # step of a batch loss that is not finite, values at snapshots 4, 8, 12: which are kept, divergence, complete
     (None, [3.0, 2.0, 1.0], [4, 8, 12], None, False),
     (None, [3.0, 0.1, 1.0], [4, 8], None, True),
     (9, [3.0, 0.1, np.inf], [4, 8], None, True),
@@ -319,7 +344,7 @@ SEEN = [  # step of a batch loss that is not finite, values at snapshots 4, 8, 1
 ]
 
 
-@pytest.mark.parametrize(("bad", "values", "kept", "diverged", "complete"), SEEN)
+@pytest.mark.parametrize(("bad", "values", "kept", "diverged", "complete"), ENDS)
 def test_the_first_of_divergence_and_target_ends_a_path_wherever_its_chunk_ends(bad, values, kept, diverged, complete):
     course = trials.Course(None, None, None, None, lambda points: np.asarray(points["w"]), np.arange(4, 13, 4), 0.5)
     losses = np.ones(12)

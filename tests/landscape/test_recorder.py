@@ -499,6 +499,7 @@ def test_a_path_may_be_kept_as_seen_in_a_plane_alone(file):
         seen = nv.project(PLANE, nv.Trajectory(steps, points))
         for field in ("coordinates", "residual", "share", "steps"):
             np.testing.assert_allclose(getattr(kept.points[name], field), getattr(seen, field), rtol=1e-15)
+        np.testing.assert_allclose(kept.points[name].explained, seen.explained, rtol=1e-14)
     np.testing.assert_array_equal(kept.rows["loss"], steps / 2)
     same(kept.last, jax.tree.map(lambda leaf: leaf[-1], path))
     assert kept.facts == {"seconds": 2.0}

@@ -48,6 +48,12 @@ class Points(Around):
 Plane = Pca | Random | Hessian | Points
 
 
+class Projection(Record):
+    """Of a path is kept where it lies in the plane of two filter-normalised directions through its start, no points."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0  # of the directions
+
+
 class Grid(Record):
     """How finely the loss is drawn."""
 
@@ -130,6 +136,7 @@ class DataRun(Run):
     sharpness: Sharpness | None = None
     loss: OwnLoss | None = None  # in place of the task's
     plane: Annotated[Plane, Field(discriminator="kind")] = Pca(kind="pca")
+    projection: Projection | None = None  # in place of the plane
     slice: Slice = Slice()
     functions: Functions = ()
 
