@@ -16,8 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from nagviz.figures import style
-from nagviz.figures.key import draw_key
-from nagviz.figures.lines import draw_curve
+from nagviz.figures.key import draw_key, wrapped
+from nagviz.figures.lines import draw_curve, settle_values
 from nagviz.figures.style import Figure, Look
 
 SHAPE = 0.85  # height to width of a panel's axes
@@ -103,7 +103,7 @@ def spectrum(
         axes: list[Axes] = []
         for cell, (name, record) in zip(grid, records.items(), strict=False):
             axes.append(figure.add_subplot(cell, sharey=axes[0] if axes else None))
-            _draw_panel(axes[-1], record, table[name], name)
+            _draw_panel(axes[-1], record, table[name], name, width / columns - 0.3)
         for i, ax in enumerate(axes):
             ax.set(xlabel="" if i + columns < len(axes) else "step", ylabel="" if i % columns else QUANTITY)
             ax.tick_params(labelleft=i % columns == 0)
@@ -118,8 +118,11 @@ def spectrum(
     return figure
 
 
-def _draw_panel(ax: Axes, record: Spectrum, look: Look, name: str) -> None:
+def _draw_panel(ax: Axes, record: Spectrum, look: Look, name: str, across: float) -> None:
     draw_spectrum(ax, record, look, name)
+    said = ": ".join(filter(None, (name, ax.get_title())))
+    ax.set_title(wrapped(said, across, style.SMALL), fontsize=style.SMALL, parse_math=False)
+    settle_values(ax, [record.values, () if record.limit is None else record.limit])
     ax.margins(x=0.02)
     ax.grid(axis="y", **style.GRID)
     ax.spines[["top", "right"]].set_visible(False)

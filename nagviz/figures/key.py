@@ -7,7 +7,6 @@
 ['NAG']
 """
 
-import textwrap
 from collections.abc import Mapping
 
 import numpy as np
@@ -22,16 +21,29 @@ MARK = 1.2  # of a hint, which has no line
 GAP = 0.5
 COLUMN_GAP = 1.3
 MARGIN = 0.03  # inches
-LONGEST = 42  # characters in a line of the key
+LONGEST = 2.6  # inches: of a line of the key
+ROOM = 0.7  # inches, for its handle
 
 
 def wrapped(text: str, inches: float, size: float = style.SMALL) -> str:
-    """The text in as few lines as fit into a width, as far as its words allow, and these of nearly one length.
+    """The text in as few lines as fit into a width, and these of nearly one length; a word longer than that is broken.
 
     >>> wrapped("a note that is too long for its column", 1.5)
     'a note that is too\\nlong for its column'
     """
-    return "\n".join(_balanced(line.split(), inches * 72, size) for line in text.splitlines())
+    points = inches * 72
+    words = ([piece for word in line.split() for piece in _pieces(word, points, size)] for line in text.splitlines())
+    return "\n".join(_balanced(line, points, size) for line in words)
+
+
+def _pieces(word: str, points: float, size: float) -> list[str]:
+    """Of which each is as long as fits, or one character."""
+    pieces = [""]
+    for character in word if style.text_width(word, size) > points else ():
+        if pieces[-1] and style.text_width(pieces[-1] + character, size) > points:
+            pieces.append("")
+        pieces[-1] += character
+    return pieces if pieces[0] else [word]
 
 
 def _balanced(words: list[str], points: float, size: float) -> str:
@@ -85,7 +97,7 @@ def draw_key(
     legends = []
     for block, handle in ((hints, MARK), (entries, HANDLE)):
         if block:
-            labels = [textwrap.fill(name, LONGEST) for name in block]
+            labels = [wrapped(name, min(LONGEST, width - ROOM)) for name in block]
             columns = _columns(labels, width, handle)
             with style.context():
                 legends.append(_draw_legend(figure, block, labels, columns, handle, strip))

@@ -133,6 +133,7 @@ def _draw_panel(ax: Axes, label: str, series: Mapping[str, Series], table: Mappi
             draw_restarts(ax, steps, values, marked, table[name])
         for spread in more[1:]:
             draw_band(ax, steps, values, spread, table[name])
+    settle_values(ax, [values for _, values, *_ in series.values()])
     ax.set_xlabel(across, parse_math=False)
     ax.set_ylabel(wrapped(label, 1.8), parse_math=False)
     if across == "step":
@@ -142,6 +143,26 @@ def _draw_panel(ax: Axes, label: str, series: Mapping[str, Series], table: Mappi
     ax.margins(x=0.02)
     ax.grid(axis="y", **style.GRID)
     ax.spines[["top", "right"]].set_visible(False)
+
+
+def settle_values(ax: Axes, values: Sequence[Any]) -> None:
+    """Plain numbers beside what is drawn, and a word where nothing of it is finite; one step has no others beside it.
+
+    Args:
+        ax: the axes, with lines on them.
+        values: all that is drawn.
+    """
+    ax.yaxis.set_major_formatter(FuncFormatter(tick_text))
+    steps = np.unique(np.concatenate([np.zeros(0), *(np.asarray(line.get_xdata(), np.float64) for line in ax.lines)]))
+    if steps.size == 1:
+        ax.set_xticks(steps)
+    if any(np.isfinite(np.asarray(v, np.float64)).any() for v in values):
+        return
+    ax.text(0.5, 0.5, "no finite value", transform=ax.transAxes, **style.NOTICE)
+    if steps.size > 1:
+        ax.set_xlim(steps[0], steps[-1])
+    if len(ax.get_shared_y_axes().get_siblings(ax)) == 1:
+        ax.set_yticks([])
 
 
 def scale_steps(ax: Axes, lengths: Sequence[float]) -> None:
@@ -187,6 +208,8 @@ def scale_losses(axes: Sequence[Axes], values: Sequence[np.ndarray]) -> None:
             _make_log(ax, ratio)
     for ax in axes[1:]:
         ax.sharey(axes[0])
+    for ax in axes[:1]:
+        ax.autoscale(axis="y")  # over what all of them hold
 
 
 def _make_log(ax: Axes, ratio: float) -> None:

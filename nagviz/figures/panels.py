@@ -31,7 +31,7 @@ from nagviz.figures import style
 from nagviz.figures.contour import TICKS, Contours, draw_bar, draw_contours, draw_values
 from nagviz.figures.key import draw_key, resize, wrapped
 from nagviz.figures.labels import Label, boxes, draw_names, frame
-from nagviz.figures.levels import loss_levels
+from nagviz.figures.levels import loss_levels, tick_text
 from nagviz.figures.path import draw_hidden, draw_path, points, spacing, spread, steps
 from nagviz.figures.style import Figure, Look
 
@@ -199,7 +199,13 @@ def lay_out(panels: list[Panel], sheet: Sheet, frame: Callable[[Laid], None] = l
         frame(laid)
         names = {name: Line2D([], [], **style.curve(look)) for name, look in table.items()} if sheet.named else {}
         hints = _hints(panels) if sheet.hints is None else sheet.hints
-        said = (explained, note, _hidden(panels, across, table) if sheet.walked else None, _left(panels))
+        said = (
+            explained,
+            note,
+            _level(panels),
+            _hidden(panels, across, table) if sheet.walked else None,
+            _left(panels),
+        )
         draw_key(figure, names, hints=hints, note="\n".join(filter(None, said)) or None)
         _fit(figure, rows, [_shape(panel) for panel in panels])
         for panel, contours, (ax, _) in zip(panels, grounds, places, strict=True):
@@ -251,7 +257,7 @@ def _draw_ground(ax: Axes, panel: Panel, across: float, labels: Sequence[str]) -
     ax.locator_params(axis="x", nbins=int(np.clip(2.5 * across, 3, 6)))
     ax.locator_params(axis="y", nbins=int(np.clip(2.5 * up, 3, 6)))
     if contours.norm is None:
-        ax.text(0.5, 0.5, "no finite loss on this slice", transform=ax.transAxes, **style.NOTICE)
+        ax.text(0.5, 0.9, "no finite loss on this slice", transform=ax.transAxes, **style.NOTICE)
     return contours
 
 
@@ -397,6 +403,13 @@ def _pace(panels: list[Panel]) -> str:
     if len(spaces) > 1:
         return "at equal steps"
     return f"every {spaces.pop():,} steps".replace("every 1 steps", "every step")
+
+
+def _level(panels: list[Panel]) -> str | None:
+    spans = {panel.title: np.asarray(panel.cut.values, np.float64) for panel in panels}
+    flat = {title: v[np.isfinite(v)] for title, v in spans.items()}
+    one = {title: tick_text(v[0]) if v.size and np.ptp(v) == 0 else "" for title, v in flat.items()}
+    return _by_panel("One loss at all points", one)
 
 
 def _left(panels: list[Panel]) -> str | None:

@@ -16,8 +16,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch
+from matplotlib.ticker import FuncFormatter
 
 from nagviz.figures import style
+from nagviz.figures.levels import tick_text
 from nagviz.figures.lines import scale_steps
 from nagviz.figures.style import Look
 
@@ -211,6 +213,7 @@ def draw_hidden(ax: Axes, paths: Mapping[str, Any], looks: Mapping[str, Look]) -
             lines[name].set(label=name, markevery=max(1, len(residual) // 6))
     ax.set(xlabel="step", ylabel="distance\noff the plane")
     ax.locator_params(axis="y", nbins=3)
+    ax.yaxis.set_major_formatter(FuncFormatter(tick_text))
     ax.margins(x=0)
     ax.set_ylim(bottom=0)
     if lines:

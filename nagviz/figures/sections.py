@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 
 from nagviz.figures import style
 from nagviz.figures.key import draw_key, wrapped
-from nagviz.figures.lines import SHAPE, scale_losses
+from nagviz.figures.lines import SHAPE, scale_losses, settle_values
 from nagviz.figures.style import Figure, Look
 
 
@@ -108,11 +108,15 @@ def cuts(
     columns = style.columns_of(len(panels), width)
     rows = -(-len(panels) // columns)
     with style.context():
-        figure = Figure(figsize=(width, rows * (SHAPE * (width / columns - 0.5) + 0.4)))
+        across = width / columns - 0.5
+        titles = [wrapped(title, across, style.TITLE) for title in panels]
+        above = 1.2 * style.TITLE / 72 * max(title.count("\n") for title in titles)
+        figure = Figure(figsize=(width, rows * (SHAPE * across + 0.4 + above)))
         grid, entries, axes = figure.add_gridspec(rows, columns), {}, []
-        for (title, line), cell in zip(panels.items(), grid, strict=False):
+        for title, line, cell in zip(titles, panels.values(), grid, strict=False):
             axes.append(figure.add_subplot(cell))
-            entries |= _draw_line(axes[-1], title, line, table)
+            axes[-1].set_title(title, parse_math=False)
+            entries |= _draw_line(axes[-1], line, table)
         losses = [list(line.losses.values()) for line in panels.values()]
         if shares:
             scale_losses(axes, [values for of_line in losses for values in of_line])
@@ -136,10 +140,10 @@ def _share_labels(axes: Sequence[Axes], lines: Sequence[Line], columns: int) -> 
             ax.set_xlabel("")
 
 
-def _draw_line(ax: Axes, title: str, line: Line, table: Mapping[str, Look]) -> dict[str, Line2D]:
+def _draw_line(ax: Axes, line: Line, table: Mapping[str, Look]) -> dict[str, Line2D]:
     drawn = draw_cut(ax, line.x, line.losses)
     draw_marks(ax, line.x, line.losses, line.marks, table)
-    ax.set_title(title, parse_math=False)
+    settle_values(ax, list(line.losses.values()))
     ax.set_xlabel(wrapped(line.label, 2.6), parse_math=False)
     ax.set_ylabel(wrapped(line.quantity, 1.8), parse_math=False)
     ax.margins(x=0.02)

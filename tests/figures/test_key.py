@@ -4,6 +4,7 @@ from matplotlib.lines import Line2D
 
 from nagviz.figures import COLUMN, PAGE, Figure, draw_key
 from nagviz.figures.key import wrapped
+from nagviz.figures.style import text_width
 
 NAMES = ["SGD", "heavy ball", "NAG", "Adam", "Adagrad", "RMSProp", "Lion", "Muon", "QHM", "NAG restart"]
 LONG = ["Adam with look-ahead, restart, clip to 1.0", "SGD with cosine decay and a warm-up of 500"]
@@ -59,6 +60,9 @@ def test_without_entries_there_is_no_key():
 def test_wrapped_keeps_words_and_line_breaks():
     assert wrapped("one two\nthree", 3.0) == "one two\nthree"
     assert wrapped("PC 2 (4.2% of path variance)", 0.9).replace("\n", " ") == "PC 2 (4.2% of path variance)"
+    lines = wrapped("long " + 40 * "\u00e4", 1.0).split("\n")
+    assert "".join(lines) == "long" + 40 * "\u00e4"
+    assert max(text_width(line) for line in lines) <= 72
 
 
 def test_columns_are_balanced():

@@ -167,6 +167,9 @@ EDGES = {
     "tiny": (CUT._replace(values=BOWL * 1e-30), {"NAG": SPIRAL}),
     "huge": (CUT._replace(values=BOWL * 1e30), {"NAG": SPIRAL}),
     "negative": (CUT._replace(values=BOWL - 50), {"NAG": SPIRAL}),
+    "far outside": (CUT, {"NAG": 1e6 + SPIRAL, "SGD": SPIRAL}),
+    "far off": (CUT, {"NAG": Projected(1e6 * SPIRAL, np.full(41, 1e8)), "SGD": Projected(SPIRAL, t)}),
+    "all NaN": (CUT._replace(values=np.full(BOWL.shape, np.nan)), {"NAG": SPIRAL, "SGD": -SPIRAL}),
     "one point": (CUT, {"NAG": SPIRAL[:1]}),
     "no path": (CUT, {}),
     "wide": (Cut(5 * x, y, BOWL), {"NAG": SPIRAL}),
@@ -190,6 +193,11 @@ def test_edges_are_drawn_without_warnings_on_the_page(edge):
     assert (box[:2] >= -0.02).all()
     assert (box[2:] <= size + 0.02).all()
     assert figure.axes[0].get_aspect() == 1
+
+
+def test_a_slice_of_one_loss_says_which():
+    assert "One loss at all points: 2." in words(landscape(*EDGES["constant"]))
+    assert not any("One loss" in word for word in words(landscape(CUT, {})))
 
 
 def test_a_slice_without_a_finite_loss_says_so():
