@@ -171,6 +171,23 @@ def _declare_run(words: argparse.ArgumentParser) -> None:
     existing = words.add_mutually_exclusive_group()
     existing.add_argument("--resume", action="store_true", help="go on with the run in the folder")
     existing.add_argument("--overwrite", action="store_true", help="replace the run in the folder")
+    _declare_devices(words)
+
+
+def _declare_devices(words: argparse.ArgumentParser) -> None:
+    words.add_argument(
+        "--devices",
+        type=_devices,
+        metavar="N",
+        help="how many devices share each batch and the points of a slice, or all (default: 1); what was begun on some "
+        "goes on on any number of them, with the same values to rounding",
+    )
+
+
+def _devices(text: str) -> int | str:
+    if text == "all" or (text.isdecimal() and int(text) >= 1):
+        return text if text == "all" else int(text)
+    raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, or all, got {text}")
 
 
 def _declare_trust(words: argparse.ArgumentParser) -> None:
@@ -187,27 +204,31 @@ def _run(args: argparse.Namespace) -> int:
     except ConfigError as error:  # before jax is loaded: mistakes are told at once
         return _refused(error)
 
+    from nagviz.experiment.devices import mesh_of
     from nagviz.experiment.pipeline import run
     from nagviz.experiment.report import Refusal
 
     folder = args.out or Path("runs") / config.name
     try:
-        run(config, folder, resume=args.resume, overwrite=args.overwrite, trust=args.trust)
+        mesh = mesh_of(args.devices)
+        run(config, folder, resume=args.resume, overwrite=args.overwrite, trust=args.trust, mesh=mesh)
     except Refusal as error:
         return _refused(error)
     except OSError as error:
         reason = f"{error.filename or folder}: {error.strerror or error}"
-        return _refused(f"{reason}\nmake room or give access; {_going_on(folder, args.trust)}")
+        return _refused(f"{reason}\nmake room or give access; {_going_on(folder, args)}")
     except KeyboardInterrupt as stopped:
         reason = f" ({stopped})" if str(stopped) else ""
-        return _refused(f"interrupted{reason}; {_going_on(folder, args.trust)}", INTERRUPTED)
+        return _refused(f"interrupted{reason}; {_going_on(folder, args)}", INTERRUPTED)
     return 0
 
 
-def _going_on(folder: Path, trust: bool) -> str:
+def _going_on(folder: Path, args: argparse.Namespace) -> str:
     if not (folder / "config.toml").is_file():
         return "nothing was written"
-    words = ["nagviz", "run", str(folder / "config.toml"), "--out", str(folder), "--resume", *["--trust"] * trust]
+    words = ["nagviz", "run", str(folder / "config.toml"), "--out", str(folder), "--resume"]
+    words += ["--devices", str(args.devices)] if args.devices else []
+    words += ["--trust"] * args.trust
     return f"what is done is kept: {shlex.join(words)} goes on with it"
 
 
@@ -257,18 +278,21 @@ def _declare_slice(words: argparse.ArgumentParser) -> None:
         "--seed", type=_seed, help="of random directions, and of the vectors that hessian starts from (default: 0)"
     )
     words.add_argument("--overwrite", action="store_true", help="begin the cut anew where tiles of it stand")
+    _declare_devices(words)
     _declare_trust(words)
 
 
 def _slice(args: argparse.Namespace) -> int:
     from nagviz.experiment.config import ConfigError
     from nagviz.experiment.cutting import Request, cut_run
+    from nagviz.experiment.devices import mesh_of
     from nagviz.experiment.problems import Standpoint
     from nagviz.experiment.report import Refusal
 
     request = Request(Standpoint(args.plane, args.around, args.reach, args.seed), args.grid, args.problem)
     try:
-        cut_run(args.folder, request, overwrite=args.overwrite, trust=args.trust)
+        mesh = mesh_of(args.devices)
+        cut_run(args.folder, request, overwrite=args.overwrite, trust=args.trust, mesh=mesh)
     except (ConfigError, Refusal) as error:
         return _refused(error)
     except OSError as error:

@@ -30,7 +30,8 @@ class Pipeline(ModuleType):
         self.calls = []
         self.error = None
 
-    def run(self, config, folder, *, resume=False, overwrite=False, trust=False):
+    def run(self, config, folder, *, resume=False, overwrite=False, trust=False, mesh=None):
+        del mesh
         self.calls.append((config, folder, resume, overwrite, trust))
         if self.error:
             raise self.error

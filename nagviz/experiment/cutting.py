@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 import numpy as np
 
 from nagviz import figures, landscape
@@ -38,7 +39,14 @@ _IDLE = {  # options that a plane has no use for, and why
 }
 
 
-def cut_run(folder: Path, request: Request, *, overwrite: bool = False, trust: bool = False) -> None:
+def cut_run(
+    folder: Path,
+    request: Request,
+    *,
+    overwrite: bool = False,
+    trust: bool = False,
+    mesh: jax.sharding.Mesh | None = None,
+) -> None:
     """Cut a run's loss by a plane, write slice and figure into its folder, and print what they hide.
 
     Every distinct cut has a place of its own. Tiles of the slice are kept as they are finished: a cut that was
@@ -49,6 +57,7 @@ def cut_run(folder: Path, request: Request, *, overwrite: bool = False, trust: b
         request: what to cut.
         overwrite: begin the cut anew where tiles of it stand.
         trust: import the code of the user's own that the run's config names.
+        mesh: devices that share the points; by default one.
 
     Raises:
         ConfigError: the folder's config is none.
@@ -74,7 +83,7 @@ def cut_run(folder: Path, request: Request, *, overwrite: bool = False, trust: b
         if overwrite and tiles.exists():
             shutil.rmtree(tiles)
         try:
-            made = _evaluated(problem, request, view, tiles)
+            made = _evaluated(problem, request, view, tiles, mesh)
         except ValueError as error:
             raise Refusal(f"{error} (--overwrite begins a cut anew)") from None
         picture = drawing.Picture(problem.name, made, view.seen, walk=view.walk)
@@ -134,10 +143,10 @@ def _shown(folder: Path, number: int, problem: Problem) -> Shown:
     return shown
 
 
-def _evaluated(problem: Problem, request: Request, view: View, tiles: Path) -> landscape.Slice:
+def _evaluated(problem: Problem, request: Request, view: View, tiles: Path, mesh) -> landscape.Slice:
     with report.progress(request.grid) as advance:
         rows = report.each_row(advance, f"{problem.name}: {request.standpoint.kind} slice")
-        return cut(problem, view.plane, view.ranges, request.grid, store=tiles, report=rows)
+        return cut(problem, view.plane, view.ranges, request.grid, store=tiles, report=rows, mesh=mesh)
 
 
 def _tell(problem: Problem, made: landscape.Slice, view: View) -> None:

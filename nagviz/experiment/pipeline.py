@@ -15,6 +15,7 @@ import jax
 from nagviz import landscape
 from nagviz.experiment import drawing, report, results
 from nagviz.experiment.config import dump
+from nagviz.experiment.devices import require_shared
 from nagviz.experiment.family_map import coefficients, make_methods
 from nagviz.experiment.measures import measurer
 from nagviz.experiment.noise import law
@@ -29,7 +30,15 @@ from nagviz.experiment.trials import is_done, run_trials, side_by_side
 from nagviz.landscape.recorder import bytes_in_words
 
 
-def run(config: Config, folder: Path, *, resume: bool = False, overwrite: bool = False, trust: bool = False) -> None:
+def run(
+    config: Config,
+    folder: Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    trust: bool = False,
+    mesh: jax.sharding.Mesh | None = None,
+) -> None:
     """Carry out a run: train, choose, cut, draw, and write it all under a folder; print the results table.
 
     Args:
@@ -38,18 +47,20 @@ def run(config: Config, folder: Path, *, resume: bool = False, overwrite: bool =
         resume: go on with a run of the same config; paths that are complete are not trained again.
         overwrite: delete an earlier run there first.
         trust: import the code of the user's own that the config names.
+        mesh: devices that share each batch, and the points of slices; by default one. A run may be resumed on others.
 
     Raises:
         Refusal: the config names code that is not trusted, does not fit the data, or a method what is known of a
-            problem, or the folder is not free; nothing was written.
+            problem, or the folder is not free, or the devices cannot share a batch; nothing was written.
     """
     require_sinks(config)
     problems, methods = make_problems(config, trust=trust), make_methods(config)
+    require_shared(problems, mesh)
     layout = make_layout(config, problems)
     _warn_of_size(problems, folder)
     with report.alone(folder):
         report.start_folder(folder, dump(config), facts(config, problems), resume=resume, overwrite=overwrite)
-        _carry_out(config, folder, problems, methods, layout)
+        _carry_out(config, folder, problems, methods, layout, mesh)
 
 
 _LARGE = 4 * 10**9  # bytes, from which on a run tells beforehand what it will write
@@ -77,7 +88,7 @@ def _of_a_path(problem: Problem) -> int:
     return landscape.expected_bytes(problem.start, len(problem.snapshots) + 1, points=1 + problem.lookahead)
 
 
-def _carry_out(config: Config, folder: Path, problems, methods, layout: Layout | None) -> None:
+def _carry_out(config: Config, folder: Path, problems, methods, layout: Layout | None, mesh) -> None:
     """All that a run does in its folder."""
     work = sum(
         problem.steps * len(problem.seeds) * len(rival.learning_rates)
@@ -91,8 +102,8 @@ def _carry_out(config: Config, folder: Path, problems, methods, layout: Layout |
         standings = []
         for number, problem in enumerate(problems):
             with problem.precision():
-                standings.append(_race(problem, folder, number, advance))
-        _cut(problems, standings, config.slice.grid, folder / "slices", advance)
+                standings.append(_race(problem, folder, number, advance, mesh))
+        _cut(problems, standings, config.slice.grid, folder / "slices", advance, mesh)
         if asked is not None:
             _sharpness(config, problems, standings, folder / "sharpness.csv", advance)
     if config.family is not None:
@@ -101,14 +112,14 @@ def _carry_out(config: Config, folder: Path, problems, methods, layout: Layout |
     _write(config, folder, problems, standings, layout)
 
 
-def _race(problem: Problem, folder: Path, number: int, advance) -> list[Standing]:
+def _race(problem: Problem, folder: Path, number: int, advance, mesh) -> list[Standing]:
     """Train what is not trained yet, and read what came of it all."""
     for rival, course in zip(problem.rivals, problem.courses(), strict=True):
         for group in side_by_side(problem.trials(folder, number, rival)):
             kept = " (kept)" if all(is_done(trial.file) for trial in group) else ""
             task = f"{problem.name}: {rival.name}{kept}"
             advance(task, 0)
-            run_trials(course, group, partial(advance, task))
+            run_trials(course, group, partial(advance, task), mesh if problem.batches else None)
     standings = read_standings(problem, folder, number)
     for standing in standings:
         for outcome in standing.chosen:
@@ -118,7 +129,7 @@ def _race(problem: Problem, folder: Path, number: int, advance) -> list[Standing
     return standings
 
 
-def _cut(problems, standings, grid: int, folder: Path, advance) -> None:
+def _cut(problems, standings, grid: int, folder: Path, advance, mesh) -> None:
     """Slice and projected paths of every problem; only paths that stayed finite are cut through."""
     for number, (problem, race) in enumerate(zip(problems, standings, strict=True)):
         shown = shown_of(problem, race)
@@ -130,7 +141,7 @@ def _cut(problems, standings, grid: int, folder: Path, advance) -> None:
             if view is None:
                 continue
             rows = report.each_row(advance, f"{problem.name}: slice")
-            made = cut(problem, view.plane, view.ranges, grid, report=rows)
+            made = cut(problem, view.plane, view.ranges, grid, report=rows, mesh=mesh)
             ends = _ends(problem, view)
             ahead = kept_lookaheads(problem, view, shown.files)
         picture = drawing.Picture(problem.name, made, view.seen, ends, view.walk, ahead)

@@ -137,7 +137,7 @@ def train(
     plan = _planned(steps, snapshots, chunk, jax.eval_shape(see, start[1]))
     source = Source(None, None) if batches is None else Source(batches.samples, batches.indices)
     if mesh is not None:
-        start, source = (start[0], _spread(start[1], mesh)), _shared(source, batches, mesh)
+        start, source = (start[0], _spread(start[1], mesh)), _shared(source, batches and batches.size, mesh)
     yield from _run(step, see, start, plan, source, stop)
 
 
@@ -154,6 +154,7 @@ def train_together(
     chunk: int | None = None,
     carried: tuple[int, Any] | None = None,
     stop: Callable[[], bool] = lambda: False,
+    mesh: jax.sharding.Mesh | None = None,
 ) -> Iterator[Chunk]:
     """Train several trials of one optimizer side by side, as `train` does one; their numbers agree to rounding.
 
@@ -169,6 +170,7 @@ def train_together(
         chunk: as in `train`.
         carried: as in `train`.
         stop: as in `train`.
+        mesh: as in `train`, of auto axes.
 
     Yields:
         Chunks whose arrays have the trials as first axis.
@@ -187,7 +189,7 @@ def train_together(
     def step(carry, samples, drawn):
         def one(rate, carry, drawn):
             made = optax.with_extra_args_support(optimizer(lambda count: rate))
-            return _step(loss, made, batches is not None)(carry, samples, drawn)
+            return _step(loss, made, batches is not None, mesh)(carry, samples, drawn)
 
         return jax.vmap(one)(rates, carry, drawn)
 
@@ -196,7 +198,13 @@ def train_together(
     plan = _planned(steps, snapshots, chunk, jax.eval_shape(see, start[1]))
     samples = None if batches is None else batches[0].samples
     drawn = None if batches is None else lambda *ends: np.stack([b.indices(*ends) for b in batches], axis=1)
-    for made in _run(step, see, start, plan, Source(samples, drawn), stop):
+    source = Source(samples, drawn)
+    if mesh is not None:
+        start, source = (
+            (start[0], _spread(start[1], mesh)),
+            _shared(source, batches and batches[0].size, mesh, trials=1),
+        )
+    for made in _run(step, see, start, plan, source, stop):
         turned = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), (made.observed, made.losses))
         yield made._replace(observed=turned[0], losses=turned[1])
 
@@ -231,17 +239,17 @@ def _spread(carry, mesh):
     return jax.tree.map(put, carry)
 
 
-def _shared(source: Source, batches: Batches | None, mesh) -> Source:
+def _shared(source: Source, size: int | None, mesh, trials: int = 0) -> Source:
     """The samples on every device, and of each batch its part."""
-    if batches is None:
+    if size is None:
         return source
     axis = mesh.axis_names[0]
-    if batches.size % mesh.shape[axis]:
+    if size % mesh.shape[axis]:
         raise ValueError(
-            f"batches of {batches.size} cannot be shared evenly by the {mesh.shape[axis]} devices of the mesh's axis "
+            f"batches of {size} cannot be shared evenly by the {mesh.shape[axis]} devices of the mesh's axis "
             f"{axis!r}: take a batch size that is a multiple of {mesh.shape[axis]}, or fewer devices"
         )
-    parts = NamedSharding(mesh, PartitionSpec(None, axis))
+    parts = NamedSharding(mesh, PartitionSpec(None, *[None] * trials, axis))
     return Source(_spread(source.samples, mesh), source.drawn, parts)
 
 

@@ -83,7 +83,9 @@ class Facts(NamedTuple):
     marks: list[int]  # steps of the rows at which there were more restarts than a row before
 
 
-def run_trials(course: Course, trials: Sequence[Trial], advance: Callable[..., None]) -> list[Facts]:
+def run_trials(
+    course: Course, trials: Sequence[Trial], advance: Callable[..., None], mesh: jax.sharding.Mesh | None = None
+) -> list[Facts]:
     """Train trials that are not done yet, side by side where there are several, and keep their paths.
 
     Call it again after any end, under the same config: what is done is kept, and what is not goes on.
@@ -93,6 +95,7 @@ def run_trials(course: Course, trials: Sequence[Trial], advance: Callable[..., N
         trials: each with a file of its own.
         advance: is told how many steps more are done, of one trial, all together `len(trials) * last snapshot`; and
             `spared=True` with those that took no work.
+        mesh: devices that share each batch. They need not be as many as when a trial was begun.
 
     Returns:
         The facts of each trial; its path is in its file, the start (step 0) as first row, as far as it is finite and
@@ -106,7 +109,7 @@ def run_trials(course: Course, trials: Sequence[Trial], advance: Callable[..., N
         if all(is_done(trial.file) for trial in trials):
             advance(int(course.snapshots[-1]) * len(trials), spared=True)
         else:
-            _run(course, trials, advance, interrupted)
+            _run(course, trials, advance, interrupted, mesh)
         shutil.rmtree(_checkpoints(trials), ignore_errors=True)
         if interrupted():  # while the last chunk was on its way
             raise KeyboardInterrupt(f"{trials[0].file.stem} is done")
@@ -182,14 +185,14 @@ class _Group(NamedTuple):
     begun: Callable[[], Any]  # what it carries before the first step
 
 
-def _group(course: Course, trials: Sequence[Trial]) -> _Group:
+def _group(course: Course, trials: Sequence[Trial], mesh: jax.sharding.Mesh | None = None) -> _Group:
     rates, starts, batches, _ = zip(*trials, strict=True)
     if len(trials) == 1:
         optimizer = course.optimizer(*rates)
-        alone = partial(train, course.loss, *starts, optimizer, batches=batches[0])
+        alone = partial(train, course.loss, *starts, optimizer, batches=batches[0], mesh=mesh)
         return _Group(alone, lambda: begun(*starts, optimizer))
     drawn = None if batches[0] is None else batches
-    together = partial(train_together, course.loss, starts, course.optimizer, rates, batches=drawn)
+    together = partial(train_together, course.loss, starts, course.optimizer, rates, batches=drawn, mesh=mesh)
     return _Group(together, lambda: begun_together(starts, course.optimizer, rates))
 
 
@@ -229,9 +232,9 @@ def _of(which: int, trees: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf[which], trees)
 
 
-def _run(course: Course, trials: Sequence[Trial], advance, interrupted: Callable[[], bool]) -> None:
+def _run(course: Course, trials: Sequence[Trial], advance, interrupted: Callable[[], bool], mesh) -> None:
     """Train until all are done, or until interrupted."""
-    group, folder = _group(course, trials), _checkpoints(trials)
+    group, folder = _group(course, trials, mesh), _checkpoints(trials)
     recorders = _open(course, trials)
     carried, seconds = _newest(folder, group, recorders, course.snapshots)
     done, steps = carried[0] if carried else 0, int(course.snapshots[-1])
