@@ -105,8 +105,9 @@ class Drawing(NamedTuple):
 def landscape(folder: Path, ways: Ways) -> figures.Figure:
     """The paths on the slices, and a note on who is missing and how far the slices are off."""
     pictures = [_picture_of(file) for file in _seen(folder)]
-    shown = _shown(folder)
-    note = "\n".join(line for line in (_lost(shown), *map(_told, pictures)) if line) or None
+    shown, trials = _shown(folder), _trials(folder)
+    told = _told_by({picture.title: picture for picture in pictures})
+    note = "\n".join(line for line in (_lost(shown), _first_of(trials), *told) if line) or None
     if _is_several(shown):
         return figures.landscapes({p.title: (p.cut, p.seen) for p in pictures}, note=note, **ways)
     (picture,) = pictures
@@ -129,7 +130,7 @@ def compare(folder: Path, ways: Ways) -> figures.Figure:
         return figures.compare(figures.one_each(picture.cut, picture.seen), note=_told(picture), **asked)
     report.require_run(other)
     pictures = dict(zip(_titles(folder, other), (picture, _last_picture(other)), strict=True))
-    said = [f"{title}: {line}" for title, picture in pictures.items() for line in (_told(picture) or "").splitlines()]
+    said = _told_by(pictures)
     panels = {title: (picture.cut, picture.seen) for title, picture in pictures.items()}
     return figures.compare(panels, note="\n".join(said) or None, **asked)
 
@@ -165,6 +166,12 @@ def curves(folder: Path, ways: Ways) -> figures.Figure:
             panels[f"{problem}: {name}" if several else name] = series
     note = "\n".join(line for line in (_lost(_shown(folder)), _spread_over(trials)) if line) or None
     return figures.curves(panels, note=note, linear=(DEGREES,), **ways)
+
+
+def _first_of(trials: Trials) -> str | None:
+    """Which of several seeds a path is of."""
+    most = max((len(seeds) for of_problem in trials.values() for seeds in of_problem.values()), default=1)
+    return f"The paths are those of the first of {most} seeds." if most > 1 else None
 
 
 def _spread_over(trials: Trials) -> str | None:
@@ -592,6 +599,12 @@ def _sampled(run: Config) -> str | None:
     """On which samples the loss on the slice and that over the steps are worked out, where these differ."""
     few = getattr(run.slice, "samples", None)  # of functions there are none
     return few and f"The loss on the slice is that of the first {few:,} training samples, the train loss that of all."
+
+
+def _told_by(pictures: Mapping[str, Picture]) -> list[str]:
+    """Likewise of several, by title where there are more than one."""
+    pairs = [(title, line) for title, picture in pictures.items() for line in (_told(picture) or "").splitlines()]
+    return [f"{title}: {line}" if len(pictures) > 1 else line for title, line in pairs]
 
 
 def _misread(picture: Picture) -> str | None:

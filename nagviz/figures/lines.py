@@ -26,6 +26,7 @@ Series = tuple[Any, ...]
 
 SHAPE = 0.68  # height to width of a panel's axes
 MARKS = 8  # markers along a curve
+DEEP = 1e4  # ratio of the largest to the smallest value, above which zeros do not keep an axis linear
 UNEQUAL = 4  # ratio of the longest to the shortest curve, above which steps are on a logarithmic axis
 
 
@@ -92,8 +93,8 @@ def curves(
 ) -> Figure:
     """Panels side by side (four stand two by two) under one key.
 
-    The y axis is logarithmic where every finite value is positive and they span over a decade,
-    unless they are shares that rise, such as accuracies: those are read near one.
+    The y axis is logarithmic where every finite value is positive and they span over a decade (or some are zero and the
+    others span four), unless they are shares that rise, such as accuracies: those are read near one.
 
     Args:
         panels: by the label of the y axis: by name, (steps, values), or (steps, values, restarts) with the steps
@@ -111,10 +112,11 @@ def curves(
     columns = style.columns_of(len(panels), width)
     rows = -(-len(panels) // columns)
     with style.context():
-        figure = Figure(figsize=(width, rows * (SHAPE * (width / columns - 0.5) + 0.4)))
+        high = SHAPE * (width / columns - 0.5)
+        figure = Figure(figsize=(width, rows * (high + 0.4)))
         grid = figure.add_gridspec(rows, columns)
         for (label, series), cell in zip(panels.items(), grid, strict=False):
-            _draw_panel(ax := figure.add_subplot(cell), label, series, table, across)
+            _draw_panel(ax := figure.add_subplot(cell), wrapped(label, high), series, table, across)
             if label not in linear:
                 scale_losses([ax], [values for _, values, *_ in series.values()])
         entries = {name: Line2D([], [], **style.curve(look)) for name, look in table.items()}
@@ -135,7 +137,7 @@ def _draw_panel(ax: Axes, label: str, series: Mapping[str, Series], table: Mappi
             draw_band(ax, steps, values, spread, table[name])
     settle_values(ax, [values for _, values, *_ in series.values()])
     ax.set_xlabel(across, parse_math=False)
-    ax.set_ylabel(wrapped(label, 1.8), parse_math=False)
+    ax.set_ylabel(label, parse_math=False)
     if across == "step":
         scale_steps(ax, [np.max(steps) for steps, *_ in series.values()])
     else:
@@ -202,7 +204,10 @@ def scale_losses(axes: Sequence[Axes], values: Sequence[np.ndarray]) -> None:
         axes: those that hold the values.
         values: all that is drawn in them.
     """
-    ratio = log_ratio([np.asarray(v, np.float64) for v in values])
+    given = [np.asarray(v, np.float64) for v in values]
+    positive = log_ratio([v[v != 0] for v in given])
+    # what falls to zero leaves a logarithmic axis at its lower edge; on a linear one all the way there would be zero
+    ratio = positive if positive > DEEP else log_ratio(given)
     for ax in axes:
         if ratio > 10:
             _make_log(ax, ratio)

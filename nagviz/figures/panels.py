@@ -45,6 +45,7 @@ NEGLIGIBLE = 0.01  # of the slice's width: a distance off the plane that no eye 
 FAR = 0.5  # of the slice's width: a start that far off the plane does not rule the levels
 UNDER = 1.6  # points: from a path to one above it, that hides it
 MOSTLY = 0.7  # of a path
+SOME = 4  # names, of many that a note lists
 EQUAL = 2.0  # ratio of the ranges up to which small multiples keep an equal aspect
 
 
@@ -417,7 +418,20 @@ def _left(panels: list[Panel]) -> str | None:
 
 
 def _hidden(panels: list[Panel], across: float, table: Mapping[str, Look]) -> str | None:
-    return _by_panel("Mostly under others", {p.title: ", ".join(covered(p, across, table)) for p in panels})
+    return _by_panel("Mostly under others", {p.title: _some(covered(p, across, table)) for p in panels})
+
+
+def _some(names: Sequence[str]) -> str:
+    return listed(names if len(names) <= SOME else [*names[: SOME - 1], f"{len(names) - SOME + 1} more"])
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a row, told apart also where they have commas of their own.
+
+    >>> listed(["NAG", "SGD"]), listed(["NAG, 0.9", "SGD"])
+    ('NAG, SGD', 'NAG, 0.9; SGD')
+    """
+    return ("; " if any("," in name for name in names) else ", ").join(names)
 
 
 def _by_panel(said: str, names: Mapping[str, str]) -> str | None:
@@ -444,4 +458,4 @@ def leaving(panel: Panel) -> str:
     """The names of the paths that leave the slice."""
     low = np.min(panel.cut.x), np.min(panel.cut.y)
     high = np.max(panel.cut.x), np.max(panel.cut.y)
-    return ", ".join(name for name, path in panel.paths.items() if ((points(path) < low) | (points(path) > high)).any())
+    return listed([n for n, path in panel.paths.items() if ((points(path) < low) | (points(path) > high)).any()])

@@ -116,7 +116,7 @@ def cuts(
         for title, line, cell in zip(titles, panels.values(), grid, strict=False):
             axes.append(figure.add_subplot(cell))
             axes[-1].set_title(title, parse_math=False)
-            entries |= _draw_line(axes[-1], line, table)
+            entries |= _draw_line(axes[-1], line, table, (across, SHAPE * across + 0.2))
         losses = [list(line.losses.values()) for line in panels.values()]
         if shares:
             scale_losses(axes, [values for of_line in losses for values in of_line])
@@ -140,12 +140,12 @@ def _share_labels(axes: Sequence[Axes], lines: Sequence[Line], columns: int) -> 
             ax.set_xlabel("")
 
 
-def _draw_line(ax: Axes, line: Line, table: Mapping[str, Look]) -> dict[str, Line2D]:
+def _draw_line(ax: Axes, line: Line, table: Mapping[str, Look], room: tuple[float, float]) -> dict[str, Line2D]:
     drawn = draw_cut(ax, line.x, line.losses)
     draw_marks(ax, line.x, line.losses, line.marks, table)
     settle_values(ax, list(line.losses.values()))
-    ax.set_xlabel(wrapped(line.label, 2.6), parse_math=False)
-    ax.set_ylabel(wrapped(line.quantity, 1.8), parse_math=False)
+    ax.set_xlabel(wrapped(line.label, room[0]), parse_math=False)
+    ax.set_ylabel(wrapped(line.quantity, room[1]), parse_math=False)
     ax.margins(x=0.02)
     ax.locator_params(axis="x", nbins=5)
     ax.spines["top"].set_visible(False)

@@ -11,12 +11,13 @@ import pytest
 from scipy.interpolate import RegularGridInterpolator
 
 from nagviz.cli import main
+from nagviz.experiment import drawing
 from nagviz.experiment.cutting import Request, _name
 from nagviz.experiment.joining import Choice, between
 from nagviz.experiment.planes import KEPT, PLANES
 from nagviz.experiment.problems import Standpoint
 from nagviz.experiment.report import start_folder
-from nagviz.landscape import load_slice
+from nagviz.landscape import load_slice, random_walk
 
 DIGITS = Path(__file__).parents[2] / "experiments" / "digits.toml"
 SMALL = ["steps=20", "every=2", "slice.grid=3", "training.batch_size=32", "model.hidden=[8]"]
@@ -51,6 +52,15 @@ def test_the_middle_of_a_random_plane_is_the_end_of_the_path_it_stands_on(folder
     assert "off plane" in said
     assert f"slice-{name}.png" in said
     assert (folder / f"slice-{name}.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_slice_through_principal_components_keeps_what_random_walks_would_show(folder):
+    own = drawing.read_picture(folder / "slices" / "0.zarr")
+    assert own.walk == pytest.approx(random_walk(*(path.steps for path in own.seen.values())))
+    assert cut(folder, "--plane", "random") == 0
+    assert not drawing.read_picture(folder / "slices" / "0-random-5.zarr").walk
+    assert main(["figure", str(folder), "landscape", "--format", "svg"]) == 0
+    assert f"Random walks as long would show {own.walk[0]:.0%} + " in (folder / "landscape.svg").read_text()
 
 
 def test_three_ends_lie_on_the_plane_through_them(folder, capsys):

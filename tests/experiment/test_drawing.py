@@ -170,6 +170,8 @@ def test_of_several_seeds_the_mean_and_spread_are_drawn_as_far_as_all_of_them_go
     np.testing.assert_array_equal(mean, [1, np.nan, 9, np.nan])
     np.testing.assert_array_equal(spread, [1, np.nan, 1, np.nan])
     assert not marks.size
+    assert drawing._first_of(trials) == "The paths are those of the first of 3 seeds."
+    assert drawing._first_of({None: {"NAG": {0: []}}}) is None
     figure = drawing.curves(tmp_path, {})
     assert "Mean, and a band of one standard deviation, over 3 seeds." in {text.get_text() for text in figure.texts}
 

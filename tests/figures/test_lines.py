@@ -61,6 +61,13 @@ def test_the_axis_is_logarithmic_where_it_belongs():
     assert scale(np.full(3, np.nan)) == "linear"
 
 
+def test_a_loss_that_falls_to_zero_by_decades_is_on_a_logarithmic_axis_that_it_leaves():
+    falling = np.where(t > 150, 0, 0.9**t)
+    assert scale(falling) == "log"
+    assert scale(np.where(t > 150, 0, 1 - t / 200)) == "linear"
+    assert scale(falling - 1e-3) == "linear"
+
+
 def test_log_axes_have_plain_ticks_that_label_more_than_one_line():
     for decay in (0.985, 0.98, 0.97):
         figure = curves({"loss": {"NAG": (t, decay**t)}})
