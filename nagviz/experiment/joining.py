@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -62,6 +63,8 @@ def between(folder: Path, asked: Choice = Choice(), *, trust: bool = False) -> B
     Source: Goodfellow, Vinyals, Saxe (2015).
     """
     found = _ends(folder, asked.problem, trust)
+    if asked.optimizer in {*found.optimizers} - {*found.points}:
+        raise Refusal(f"--optimizer: {asked.optimizer} diverged and has no solution; {', '.join(found.points)} have")
     at = report.chosen(list(found.points), asked.optimizer, "optimizer", 0)
     name = list(found.points)[at]
     others = {key: point for key, point in found.points.items() if key != name}
@@ -106,7 +109,7 @@ def _line(problem: Problem, ends: Mapping[str, Any]) -> figures.Line:
         raise Refusal(f"{' and '.join(ends)} are on no line: {error}; give runs of one model") from None
     made = landscape.evaluate(problem.judged or problem.loss, line, ALONG, batches=batches, effort=EFFORT)
     values = made.values if isinstance(made.values, Mapping) else {"loss": made.values}
-    quantity = problem.quantity.removeprefix("train ").partition(",")[0]
+    quantity = re.sub(r"^train |, [\d,]+ samples$", "", problem.quantity)
     return figures.Line(ALONG, values, dict(zip(ends, (0.0, 1.0), strict=True)), "share of the way", quantity)
 
 

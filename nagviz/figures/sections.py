@@ -7,7 +7,7 @@
 ['train loss', 'test loss', 'NAG', 'Adam']
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,7 +86,7 @@ def cuts(
     width: float = style.COLUMN,
     note: str | None = None,
     looks: Mapping[str, Look] | None = None,
-    shares: bool = True,
+    shares: bool | Collection[str] = True,
 ) -> Figure:
     """Losses along lines, one a panel, with marks at what lies on them; accuracies on an axis at the right.
 
@@ -97,7 +97,7 @@ def cuts(
         width: inches.
         note: a line of small text under the key.
         looks: `looks(names)` of the whole run, for the marks.
-        shares: whether all panels share one range of losses, so that heights compare.
+        shares: whether all panels share one range of losses, so that heights compare; or the titles of those that do.
 
     Raises:
         ValueError: no panels, or values or marks that do not fit their line.
@@ -117,26 +117,24 @@ def cuts(
             axes.append(figure.add_subplot(cell))
             axes[-1].set_title(title, parse_math=False)
             entries |= _draw_line(axes[-1], line, table, (across, SHAPE * across + 0.2))
-        losses = [list(line.losses.values()) for line in panels.values()]
-        if shares:
-            scale_losses(axes, [values for of_line in losses for values in of_line])
-            _share_labels(axes, list(panels.values()), columns)
-        else:
-            for ax, of_line in zip(axes, losses, strict=True):
-                scale_losses([ax], of_line)
+        _scale(dict(zip(panels, axes, strict=True)), panels, columns, shares)
         entries |= {name: Line2D([], [], ls="", **style.spot(look)) for name, look in table.items()}
         draw_key(figure, entries, note=note)
     return figure
 
 
-def _share_labels(axes: Sequence[Axes], lines: Sequence[Line], columns: int) -> None:
-    """Labels that are the same in all panels at the outer ones alone."""
-    for i, ax in enumerate(axes):
-        if i % columns:
+def _scale(axes: Mapping[str, Axes], panels: Mapping[str, Line], columns: int, shares: bool | Collection[str]) -> None:
+    """Ranges of the losses, and labels that are the same in neighbours at the outer ones alone."""
+    together = list(panels) if shares is True else [title for title in panels if shares and title in shares]
+    for group in (together, *([title] for title in panels if title not in together)):
+        scale_losses([axes[t] for t in group], [values for t in group for values in panels[t].losses.values()])
+    for i, (title, ax) in enumerate(axes.items()):
+        before, below = list(panels)[i - i % columns : i], list(panels)[i + columns : i + columns + 1]
+        if title in together and before and before[-1] in together:
             ax.tick_params(labelleft=False)
-        if i % columns and len({line.quantity for line in lines}) == 1:
+        if before and panels[before[-1]].quantity == panels[title].quantity:
             ax.set_ylabel("")
-        if i + columns < len(axes) and len({line.label for line in lines}) == 1:
+        if below and panels[below[0]].label == panels[title].label:
             ax.set_xlabel("")
 
 

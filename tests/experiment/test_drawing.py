@@ -322,6 +322,17 @@ def test_what_is_drawn_on_demand_only_is_told_and_drawn_by_name(folder, tmp_path
     assert "state: finished" in capsys.readouterr().out
 
 
+def test_lines_go_between_the_solutions_of_a_problem_that_did_not_diverge(folder, capsys):
+    words = ["cuts", "--problem", "rosenbrock", "--format", "svg"]
+    assert main(["figure", str(folder), *words]) == 0
+    told = (folder / "cuts.svg").read_text()
+    assert all(
+        f">{said}</text>" in told for said in ("start to NAG", "f(x, y)", "Diverged, and so without a line: SGD.")
+    )
+    assert main(["figure", str(folder), *words, "--optimizer", "SGD"]) == 2
+    assert "--optimizer: SGD diverged and has no solution; NAG have" in capsys.readouterr().err
+
+
 def test_a_surface_is_written_for_paraview(folder):
     assert main(["figure", str(folder), "surface", "--format", "vts"]) == 0
     cut = load_slice(folder / "slices" / "1.zarr")
