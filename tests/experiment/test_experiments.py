@@ -292,7 +292,7 @@ def test_a_slice_on_some_samples_is_their_loss_and_no_more_samples_than_there_ar
     results(folder, "digits", *settings, "optimizers=[{kind='sgd', learning_rate=0.1}]", "plane={kind='random'}")
     made = load_slice(folder / "slices" / "0.zarr")
     (problem,) = make_problems(load(folder / "config.toml"))
-    path, _ = read_path(problem, folder / "paths" / "0-0.zarr")
+    path = read_path(problem, folder / "paths" / "0-0.zarr")
     end = jax.tree.map(lambda leaf: leaf[-1], path.params)
     (samples,) = problem.data
     assert len(samples.targets) == 10
