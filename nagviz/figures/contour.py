@@ -37,6 +37,7 @@ from nagviz.figures.levels import loss_levels, round_ticks, tick_text
 
 TICKS = 6  # how many numbers stand at the colour bar, and on lines
 ROOM = 10.0  # points: the least distance of a value from paths, edges and values
+SAMPLES = 1500  # of what a value keeps away from, about
 LONG = 28.0  # points: the shortest line that says its value
 
 
@@ -168,7 +169,7 @@ class Spot(NamedTuple):
 
 def _sample(points: np.ndarray) -> np.ndarray:
     near = points[np.isfinite(points).all(axis=1)]
-    return near[:: max(1, len(near) // 500)]
+    return near[:: max(1, len(near) // SAMPLES)]
 
 
 def _spot(line: np.ndarray, sides: np.ndarray, taken: list[np.ndarray]) -> Spot:

@@ -29,6 +29,7 @@ SAMPLE = 2.0  # points between those of a line that count as things
 ROUNDS = 8
 APART = 8.0  # points from an end to its name, from which a line joins them
 JOINT = 5.0  # points between ends that are one to the eye
+MANY = 5  # names of one end that are written
 LINE = 1.15  # of a block, in units of its font size
 COVERED = 5  # things that a name may lie on
 RING = 4.0 * np.array([[1, 0], [0, 1], [-1, 0], [0, -1], [0.7, 0.7], [-0.7, 0.7], [0.7, -0.7], [-0.7, -0.7], [0, 0]])
@@ -124,7 +125,11 @@ def _blocks(names: Sequence[Label], on: Frame) -> list[list[Label]]:
             blocks.append([name])
         else:
             block.append(name)
-    return blocks
+    return [block if len(block) <= MANY else [*block[: MANY - 1], _more(block[MANY - 1 :])] for block in blocks]
+
+
+def _more(names: Sequence[Label]) -> Label:
+    return names[0]._replace(text=f"{len(names)} more", color=style.INK)
 
 
 def _block_size(block: Sequence[Label]) -> tuple[float, float]:

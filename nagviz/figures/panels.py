@@ -32,7 +32,7 @@ from nagviz.figures.contour import TICKS, Contours, draw_bar, draw_contours, dra
 from nagviz.figures.key import draw_key, resize, wrapped
 from nagviz.figures.labels import Label, boxes, draw_names, frame
 from nagviz.figures.levels import loss_levels, tick_text
-from nagviz.figures.path import draw_hidden, draw_path, points, spacing, spread, steps
+from nagviz.figures.path import draw_hidden, draw_path, finite_rows, points, spacing, spread, steps
 from nagviz.figures.style import Figure, Look
 
 Paths = Mapping[str, Any]
@@ -211,8 +211,10 @@ def lay_out(panels: list[Panel], sheet: Sheet, frame: Callable[[Laid], None] = l
         _fit(figure, rows, [_shape(panel) for panel in panels])
         for panel, contours, (ax, _) in zip(panels, grounds, places, strict=True):
             _settle(ax, panel)
-            written = _name_ends(ax, panel, table) if sheet.walked and sheet.named else np.empty((0, 2))
-            draw_values(ax, contours, avoid=np.concatenate([*map(points, panel.paths.values()), written]))
+            taken = _lines(ax, panel)
+            if sheet.walked and sheet.named:
+                taken = np.concatenate([taken, _name_ends(ax, panel, table, taken)])
+            draw_values(ax, contours, avoid=taken)
             if sheet.walked:
                 _draw_paths(ax, panel, table)
     return laid
@@ -273,20 +275,24 @@ def _settle(ax: Axes, panel: Panel) -> None:
     ax.apply_aspect()
 
 
-def _name_ends(ax: Axes, panel: Panel, table: Mapping[str, Look]) -> np.ndarray:
+def _lines(ax: Axes, panel: Panel) -> np.ndarray:
+    """Data along the paths, near one another on the page."""
+    on = frame(ax)
+    walked = [on.data(spread(on.points(points(path)))) for path in panel.paths.values()]
+    return np.concatenate([np.empty((0, 2)), *walked])
+
+
+def _name_ends(ax: Axes, panel: Panel, table: Mapping[str, Look], lines: np.ndarray) -> np.ndarray:
     """Names at the ends of several paths, as far as there is room; what they cover."""
     if len(panel.paths) < 2:
         return np.empty((0, 2))
     walked = {name: points(path) for name, path in panel.paths.items()}
-    ends = {name: xy[np.isfinite(xy).all(axis=1)][-1] for name, xy in walked.items()}
+    ends = {name: xy[finite_rows(xy) - 1] for name, xy in walked.items()}
     (left, right), (low, high) = ax.get_xlim(), ax.get_ylim()
     seen = [name for name, (x, y) in ends.items() if left <= x <= right and low <= y <= high]
     seen.sort(key=lambda name: -table[name].order)
     names = [Label(name, table[name].color, ends[name]) for name in seen]
-    on = frame(ax)
-    lines = [on.data(spread(on.points(xy))) for xy in walked.values()]
-    starts = np.array([xy[0] for xy in walked.values()])
-    return boxes(ax, draw_names(ax, names, np.concatenate(lines), starts))
+    return boxes(ax, draw_names(ax, names, lines, np.array([xy[0] for xy in walked.values()])))
 
 
 def _draw_paths(ax: Axes, panel: Panel, table: Mapping[str, Look]) -> None:

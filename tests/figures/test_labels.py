@@ -106,6 +106,11 @@ def test_the_names_of_one_end_are_a_block_flush_with_it_in_its_order():
     assert not ax.lines
 
 
+def test_of_many_names_of_one_end_the_first_are_written_and_the_others_counted():
+    _, texts, _ = at_ends([(100, 75)] * 7)
+    assert [text.get_text() for text in texts] == ["name 0", "name 1", "name 2", "name 3", "3 more"]
+
+
 def test_a_line_leads_to_a_name_that_is_far_and_none_is_written_where_there_is_no_room():
     figure = Figure(figsize=(200 / 72, 150 / 72), layout="none")
     ax = figure.add_axes((0, 0, 1, 1), xlim=(0, 200), ylim=(0, 150))

@@ -222,6 +222,17 @@ def test_several_paths_are_named_at_their_ends_and_one_is_not(figure):
     assert set(names_on(figure.axes[0])) <= set(NAMES)
 
 
+def test_no_value_of_a_line_lies_on_a_name_however_long_the_paths():
+    long = np.linspace(0, 1, 4000)[:, None]
+    ends = {name: 0.4 * (i - 2) * np.array([1.0, 0.7]) for i, name in enumerate(NAMES)}
+    figure = landscape(CUT, {name: (1 - long) * [-1.4, 0.9] + long * end for name, end in ends.items()})
+    figure.draw_without_rendering()
+    boxes = {text.get_text(): text.get_window_extent() for text in figure.axes[0].texts}
+    values = [box for said, box in boxes.items() if said not in NAMES]
+    assert len(values) > 3
+    assert not any(box.overlaps(boxes[name]) for box in values for name in NAMES if name in boxes)
+
+
 def test_a_path_that_lies_under_others_is_told():
     two = {"SGD": SPIRAL[:20], "NAG": SPIRAL, "Adam": -SPIRAL}
     assert "Mostly under others: SGD." in words(landscape(CUT, two))
