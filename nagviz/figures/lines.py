@@ -188,13 +188,20 @@ def _scale_varied(ax: Axes, varied: np.ndarray) -> None:
 
 
 def log_ratio(values: list[np.ndarray]) -> float:
-    """The largest over the smallest value, where a logarithmic axis belongs; 0 elsewhere."""
+    """The largest over the smallest value above zero, where a logarithmic axis belongs; 0 elsewhere.
+
+    What falls to zero leaves such an axis at its lower edge; on a linear one the whole way there would be zero.
+    """
     known = [v[np.isfinite(v)] for v in values if np.isfinite(v).any()]
     every = np.concatenate([*known, np.empty(0)])
-    if every.size == 0 or every.min() <= 0:
+    above = every[every > 0]
+    if not above.size or every.min() < 0:
         return 0.0
+    ratio = float(above.max() / above.min())
     rises = sum(v[-1] - v[0] for v in known) > 0
-    return 0.0 if rises and every.max() <= 1 else float(every.max() / every.min())
+    if (rises and every.max() <= 1) or (above.size < every.size and ratio <= DEEP):
+        return 0.0
+    return ratio
 
 
 def scale_losses(axes: Sequence[Axes], values: Sequence[np.ndarray]) -> None:
@@ -204,10 +211,7 @@ def scale_losses(axes: Sequence[Axes], values: Sequence[np.ndarray]) -> None:
         axes: those that hold the values.
         values: all that is drawn in them.
     """
-    given = [np.asarray(v, np.float64) for v in values]
-    positive = log_ratio([v[v != 0] for v in given])
-    # what falls to zero leaves a logarithmic axis at its lower edge; on a linear one all the way there would be zero
-    ratio = positive if positive > DEEP else log_ratio(given)
+    ratio = log_ratio([np.asarray(v, np.float64) for v in values])
     for ax in axes:
         if ratio > 10:
             _make_log(ax, ratio)
