@@ -8,6 +8,7 @@ import pytest
 
 import nagviz as nv
 from nagviz.experiment import training
+from nagviz.landscape.spreading import Place
 from nagviz.landscape.surface import Question, ask
 from nagviz.landscape.sweep import Plan, programs
 
@@ -33,7 +34,8 @@ def slicing(way, order, mesh=None):
     """The programs of a slice, each with the shapes of what it is given."""
     plane = nv.Plane(start(0), (start(1), start(2)))
     asked = ask(Question({"loss": loss}, [BATCH], order=order), plane)
-    made = programs(asked.task, shapes_of(BATCH), Plan(None, 64, way, True), mesh)
+    task = asked.task._replace(place=mesh and Place(mesh, together=False))
+    made = programs(task, shapes_of(BATCH), Plan(None, 64, way, True))
     return [(made.prepare, shapes_of(made.arguments)), (made.call, made.shapes)]
 
 

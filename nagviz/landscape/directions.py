@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 import jax
 import numpy as np
 
-from nagviz.landscape.parameters import BLOCK, Params, blocks, combine, leaves_like, real_rows, reals
+from nagviz.landscape.parameters import BLOCK, Params, blocks, combine, leaves_like, real_rows, reals, team_of
+from nagviz.landscape.peers import of_first
 from nagviz.landscape.plane import Plane, spanned
+from nagviz.landscape.shards import is_split, total
 from nagviz.landscape.trajectory import Trajectory, last
 
 
@@ -22,7 +24,9 @@ def pca_plane(*trajectories: Trajectory, origin: Params | None = None, centred: 
 
     Args:
         trajectories: paths over the same parameters. Leaves may be arrays on disk (see `open_trajectory`).
-        origin: the point that the plane goes through; if given, `centred` says nothing.
+        origin: the point that the plane goes through; if given, `centred` says nothing. Where it is split over
+            devices, so are the axes, and each process reads its own part of the paths alone; the processes, all of
+            which call this, add up their shares of the Gram matrix.
         centred: go through the mean of all snapshots, which hides the least squared distance of any plane,
             instead of the end of the (first) path (Li et al. 2018). By default for several paths only.
 
@@ -74,6 +78,8 @@ def _snapshots(origin: Params, trajectories: Sequence[Trajectory], like: str) ->
 def _mean(like: Params, paths: list[tuple[list, int]]) -> Params:
     leaves, structure = jax.tree.flatten(like)
     count = sum(snapshots for _, snapshots in paths)
+    if any(map(is_split, leaves)):
+        return jax.tree.map(lambda leaf, far: leaf + far, like, *combine(like, np.full((count, 1), 1 / count), *paths))
 
     def mean(leaf, *stacks):
         total = sum(np.sum(np.asarray(stack), axis=0, dtype=np.result_type(leaf, np.float64)) for stack in stacks)
@@ -84,7 +90,9 @@ def _mean(like: Params, paths: list[tuple[list, int]]) -> Params:
 
 def _principal(origin: Params, paths: list[tuple[list, int]]) -> tuple[np.ndarray, list[float]]:
     """Weights (snapshots, 2) that turn the rows of R into two unit axes, and their shares of the variance."""
-    few = sum(map(reals, jax.tree.leaves(origin))) < sum(snapshots for _, snapshots in paths)
+    ends = jax.tree.leaves(origin)
+    few = sum(map(reals, ends)) < sum(snapshots for _, snapshots in paths)
+    few = few and not any(is_split(leaf) for leaves in (ends, *(path for path, _ in paths)) for leaf in leaves)
     products = _covariance(origin, paths) if few else _gram(origin, paths)
     values, vectors = np.linalg.eigh(products)
     values, vectors = values[:-3:-1], vectors[:, :-3:-1]
@@ -96,18 +104,21 @@ def _principal(origin: Params, paths: list[tuple[list, int]]) -> tuple[np.ndarra
     along = np.concatenate([rows @ vectors for rows in _rows(origin, paths)]) / np.sqrt(values) if few else vectors
     # The coordinates of the snapshots on an axis are sigma w: fix the sign by the largest of them.
     signs = np.sign(along[np.argmax(np.abs(along), axis=0), [0, 1]])
-    return signs * along / np.sqrt(values), (values / np.trace(products)).tolist()
+    weights = of_first(team_of((ends, 1), *paths), signs * along / np.sqrt(values))
+    return weights, (values / np.trace(products)).tolist()
 
 
 def _gram(origin, paths) -> np.ndarray:
-    """R R', summed over blocks of columns."""
-    total = 0.0
+    """R R', summed over blocks of columns, and over the processes where the paths are split over these."""
+    trees, count = ((jax.tree.leaves(origin), 1), *paths), sum(snapshots for _, snapshots in paths)
+    products = np.zeros((count, count))
     with np.errstate(invalid="ignore", over="ignore"):
-        for centre, *rows in blocks((jax.tree.leaves(origin), 1), *paths):
+        for centre, *rows in blocks(*trees):
             difference = np.concatenate(rows) - centre
-            total = total + difference @ difference.T
-    _require_finite(np.diag(total))
-    return total
+            products = products + difference @ difference.T
+        products = total(team_of(*trees), products)
+    _require_finite(np.diag(products))
+    return products
 
 
 def _covariance(origin, paths) -> np.ndarray:

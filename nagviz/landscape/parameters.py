@@ -13,6 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nagviz.landscape.peers import Team
+from nagviz.landscape.shards import Window, is_split, joined, read_window, sharers, windows_for_sum, windows_here
+
 Params = Any  # a pytree of arrays
 Rows = list[np.ndarray]  # the leaves of stacked points, each as (points, reals of the leaf)
 
@@ -107,14 +110,38 @@ BLOCK = 1 << 21  # numbers: 16 MB in float64
 def blocks(*trees: tuple[Sequence[Any], int]) -> Iterator[tuple[np.ndarray, ...]]:
     """The same columns of several (leaves, points), as float64 (points, columns) a block at a time.
 
-    A leaf may be an array on disk: one at a time is read whole. A complex number is two real ones, so that
-    inner products are those of the real space.
+    A leaf may be an array on disk, which is read chunk by chunk, or one that is split over devices; of such that are
+    split over processes these are the columns of this one alone: see `sharers`. A complex number is two real ones, so
+    that inner products are those of the real space.
     """
-    width = max(1, BLOCK // sum(points for _, points in trees))
+    team = team_of(*trees)
+    for leaves in _positions(trees):
+        shape = _shape(leaves)
+        for window in windows_for_sum([leaf for leaf, _ in leaves], shape, team):
+            yield from _columns(leaves, window)
+
+
+def team_of(*trees: tuple[Sequence[Any], int]) -> Team:
+    """The processes whose sums over `blocks` make up the whole sum."""
+    return sharers(leaf for leaves, _ in trees for leaf in leaves)
+
+
+def _positions(trees: Sequence[tuple[Sequence[Any], int]]) -> Iterator[tuple[tuple[Any, int], ...]]:
+    points = [count for _, count in trees]
     for leaves in zip(*(leaves for leaves, _ in trees), strict=True):
-        rows = [real_rows(leaf, points) for leaf, (_, points) in zip(leaves, trees, strict=True)]
-        for start in range(0, rows[0].shape[1], width):
-            yield tuple(row[:, start : start + width].astype(np.float64) for row in rows)
+        yield tuple(zip(leaves, points, strict=True))
+
+
+def _shape(leaves: Sequence[tuple[Any, int]]) -> tuple[int, ...]:
+    """Of one point: some of them may be stacked."""
+    return min((np.shape(leaf) for leaf, _ in leaves), key=len)
+
+
+def _columns(leaves: Sequence[tuple[Any, int]], window: Window) -> Iterator[tuple[np.ndarray, ...]]:
+    width = max(1, BLOCK // sum(points for _, points in leaves))
+    rows = [real_rows(read_window(leaf, window), points) for leaf, points in leaves]
+    for start in range(0, rows[0].shape[1], width):
+        yield tuple(row[:, start : start + width].astype(np.float64) for row in rows)
 
 
 def reals(leaf: Any) -> int:
@@ -141,17 +168,24 @@ def combine(origin: Params, weights: np.ndarray, *trees: tuple[Sequence[Any], in
         `weights.shape[1]` trees.
     """
     start, structure = jax.tree.flatten(origin)
-    summed = []
-    for i, leaf in enumerate(start):
-        picked = [([leaves[i]], points) for leaves, points in trees]
-        parts = [
-            weights.T @ (np.concatenate(rows) - centre) for centre, *rows in blocks(([leaf], 1), *picked)
-        ]  # a leaf without columns has no block
-        columns = np.concatenate([np.zeros((weights.shape[1], 0)), *parts], axis=1)
-        summed.append(_as_leaf(columns, np.asarray(leaf)))
-    return tuple(jax.tree.unflatten(structure, [rows[i] for rows in summed]) for i in range(weights.shape[1]))
+    summed = [_combined(weights, leaves) for leaves in _positions(((start, 1), *trees))]
+    return tuple(jax.tree.unflatten(structure, [sums[i] for sums in summed]) for i in range(weights.shape[1]))
 
 
-def _as_leaf(rows: np.ndarray, leaf: np.ndarray) -> np.ndarray:
-    """Rows of real numbers as stacked leaves like the one given."""
-    return np.ascontiguousarray(rows.astype(leaf.real.dtype)).view(leaf.dtype).reshape(-1, *leaf.shape)
+def _combined(weights: np.ndarray, leaves: Sequence[tuple[Any, int]]) -> list[Any]:
+    """Weighted sums of one leaf, window by window."""
+    like = leaves[0][0] if hasattr(leaves[0][0], "dtype") else np.asarray(leaves[0][0])
+    parts: list[dict[Window, np.ndarray]] = [{} for _ in range(weights.shape[1])]
+    for window in windows_here([leaf for leaf, _ in leaves], like.shape):
+        sums = [weights.T @ (np.concatenate(rows) - centre) for centre, *rows in _columns(leaves, window)]
+        columns = np.concatenate([np.zeros((weights.shape[1], 0)), *sums], axis=1)  # one without columns has no block
+        shape = [stop - start for start, stop in window]
+        for part, row in zip(parts, _as_leaf(columns, like.dtype, shape), strict=True):
+            part[window] = row
+    return [joined(like.shape, like.sharding if is_split(like) else None, part) for part in parts]
+
+
+def _as_leaf(rows: np.ndarray, dtype: Any, shape: Sequence[int]) -> np.ndarray:
+    """Rows of real numbers as stacked leaves of the type and shape given."""
+    real = np.empty(0, dtype).real.dtype
+    return np.ascontiguousarray(rows.astype(real)).view(dtype).reshape(-1, *shape)

@@ -10,10 +10,12 @@ import builtins
 import json
 from collections.abc import Callable
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 
 class Team(NamedTuple):
@@ -62,36 +64,64 @@ def of_first(team: Team, array: np.ndarray) -> np.ndarray:
     """The first process's array; the others give one of its shape and type."""
     if team.count == 1:
         return array
-    from jax.experimental import multihost_utils  # of no use to one process
-
-    with _meeting():
-        # As bytes: float64 would be rounded to float32 where jax is not set to it.
-        return _typed(multihost_utils.broadcast_one_to_all(_raw(array)), array)[0]
+    raw = _raw(array)
+    return _typed(_meet(raw if team.number == 0 else np.zeros_like(raw), _sum), array)[0]
 
 
 def of_all(team: Team, array: np.ndarray) -> np.ndarray:
     """The arrays of all processes, of one shape and type: (processes, ...)."""
-    if team.count == 1:
-        return array[None]
-    from jax.experimental import multihost_utils
+    return array[None] if team.count == 1 else _typed(_meet(_raw(array), _same), array)
 
-    with _meeting():
-        return _typed(multihost_utils.process_allgather(_raw(array)), array)
+
+def whole(array: jax.Array) -> np.ndarray:
+    """All of an array that lies on devices of several processes, which all call this."""
+    with meeting():
+        return np.asarray(jax.block_until_ready(_replicating(_same, array.sharding.mesh)(array)))
+
+
+def _same(array):
+    return array
+
+
+def _sum(array):
+    return array.sum(axis=0, dtype=array.dtype)
+
+
+@cache
+def _replicating(function: Callable[[jax.Array], jax.Array], mesh: Mesh):
+    return jax.jit(function, out_shardings=NamedSharding(mesh, PartitionSpec()))
+
+
+def _meet(raw: np.ndarray, function: Callable[[jax.Array], jax.Array]) -> np.ndarray:
+    """A function of the processes' arrays, stacked; each process is one device, and waits until that is done.
+
+    (`multihost_utils` takes all devices and waits for one: on CPUs what the others still say to one another has been
+    seen to be taken for words of the next program.)
+    """
+    firsts = {device.process_index: device for device in reversed(jax.devices())}
+    mesh = Mesh(np.array([firsts[process] for process in sorted(firsts)]), ("processes",))
+    with meeting():
+        own = jax.device_put(raw[None], firsts[jax.process_index()])
+        layout = NamedSharding(mesh, PartitionSpec("processes"))
+        stacked = jax.make_array_from_single_device_arrays((len(firsts), len(raw)), layout, [own])
+        return np.asarray(jax.block_until_ready(_replicating(function, mesh)(stacked)))
 
 
 def _raw(array: np.ndarray) -> np.ndarray:
+    """As bytes: float64 would be rounded to float32 where jax is not set to it."""
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
-def _typed(raw: Any, like: np.ndarray) -> np.ndarray:
+def _typed(raw: np.ndarray, like: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(raw).reshape(-1).view(like.dtype).reshape(-1, *like.shape)
 
 
 @contextmanager
-def _meeting():
+def meeting():
+    """What is said in here between processes is told by a `ConnectionError` where one of them has ended."""
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
+    except (jax.errors.JaxRuntimeError, ValueError) as error:  # the latter where a program runs at once
         raise ConnectionError(
             "a process has ended, or cannot be reached any more; end all of them and start them again, and what was "
             f"kept in a store is gone on from ({str(error).splitlines()[0]})"

@@ -19,7 +19,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nagviz.landscape.parameters import Params, blocks, leaves_like, require_floating
+from nagviz.landscape.parameters import Params, blocks, leaves_like, require_floating, team_of
+from nagviz.landscape.shards import total
 from nagviz.landscape.trajectory import Trajectory
 
 
@@ -106,7 +107,8 @@ def project(plane: Plane, params: Params | Trajectory) -> Projection:
     Args:
         plane: a plane or a line; its axes may be skew.
         params: one point (a tree like the origin), stacked points (each leaf with one more axis in front), or
-            a `Trajectory`. Leaves may be arrays on disk (see `open_trajectory`), of which one at a time is read.
+            a `Trajectory`. Leaves may be arrays on disk (see `open_trajectory`), which are read some columns at a
+            time, or be split over devices as the plane's are.
 
     Returns:
         `.coordinates` of shape (axes,) or (points, axes), `.residual` and its share of the distance from the
@@ -125,18 +127,21 @@ def project(plane: Plane, params: Params | Trajectory) -> Projection:
     """
     steps, params = params if isinstance(params, Trajectory) else (None, params)
     points, stacked = leaves_like(plane.origin, params)
-    trees = ((points, 1 if stacked is None else stacked), *_plane_trees(plane))
+    count = 1 if stacked is None else stacked
+    trees = ((points, count), *_plane_trees(plane))
+    team = team_of(*trees)
     metric = gram(plane)
     with np.errstate(invalid="ignore", over="ignore"):  # points that are not finite are data
-        inner = squares = 0.0
+        inner, squares, hidden = np.zeros((count, len(plane.axes))), np.zeros(count), np.zeros(count)
         for difference, axes in _differences(*trees):
             inner = inner + difference @ axes.T
             squares = squares + np.sum(difference**2, axis=1)
+        inner, squares = total(team, inner), total(team, squares)
         coordinates = np.linalg.solve(metric, inner.T).T
         # Not by Pythagoras from the sums above: a small residual would drown in their rounding.
-        hidden = sum(
-            np.sum((difference - coordinates @ axes) ** 2, axis=1) for difference, axes in _differences(*trees)
-        )
+        for difference, axes in _differences(*trees):
+            hidden = hidden + np.sum((difference - coordinates @ axes) ** 2, axis=1)
+        hidden = total(team, hidden)
     share = np.sqrt(np.divide(hidden, squares, out=np.zeros_like(squares), where=squares != 0))
     seen = (coordinates, np.sqrt(hidden), share)
     coordinates, residual, share = seen if stacked is not None else (field[0] for field in seen)
@@ -188,13 +193,15 @@ def spanned(plane: Plane, name: str, origin: str = "plane.origin") -> np.ndarray
     """The inner products of the axes, under the names that they and the origin have for whoever gave them."""
     if not plane.axes:
         raise ValueError(f"{name} must hold one axis (a line) or two, got none")
-    products, finite = 0.0, True
+    trees, lost = _plane_trees(plane, name, origin), np.zeros(1)
+    products, team = np.zeros((len(plane.axes),) * 2), team_of(*trees)
     with np.errstate(invalid="ignore", over="ignore"):
-        for centre, *axes in blocks(*_plane_trees(plane, name, origin)):
+        for centre, *axes in blocks(*trees):
             stacked = np.concatenate(axes)
             products = products + stacked @ stacked.T
-            finite = finite and bool(np.isfinite(centre).all())
-    if not finite:
+            lost += np.sum(~np.isfinite(centre))
+        products = total(team, products)
+    if total(team, lost):
         raise ValueError(f"{origin} must be finite; cut through a point that training has not lost")
     _require_independent(products, name)
     return products

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from nagviz.landscape import arrays as disk
@@ -22,6 +23,7 @@ from nagviz.landscape.arrays import Group
 from nagviz.landscape.parameters import Params
 from nagviz.landscape.plane import Plane, Projection, explained_by, gram, project
 from nagviz.landscape.recorder import LAST, Recorder, begin
+from nagviz.landscape.shards import sharers
 from nagviz.landscape.storage import telling, tree_of
 from nagviz.landscape.tiles import fingerprint
 
@@ -71,6 +73,11 @@ def open_projection(
         [2. 0.5] [3. 0.] [1. 0.]
     """
     metric = gram(plane)
+    if sharers(jax.tree.leaves(plane)).count > 1:
+        raise ValueError(
+            "plane must not be split over processes where a path is recorded in it; project(plane, params), which all "
+            "of them call, gives the coordinates to keep"
+        )
     seen = {"coordinates": np.zeros(len(plane.axes)), "residual": 0.0, "share": 0.0}
     row = {**dict.fromkeys(("params", *points), seen), **more}
     attributes = {"labels": plane.labels, "plane": fingerprint(origin=plane.origin, axes=plane.axes)}

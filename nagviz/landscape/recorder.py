@@ -12,7 +12,9 @@ ones as they were. So whoever opens the folder sees the rows of one commit: no p
 A process that is killed loses the rows since its last commit. So does a power cut, as far as the disk keeps what it was
 told to sync: chunks and the record are synced, the arrays' own zarr.json are not, of which the record holds a copy that
 `load_trajectory`, xarray and zarr-python read. (A reader told to leave that copy alone may find the arrays of different
-length, after a kill between the two; the next commit mends it.) One process at a time records into a folder.
+length, after a kill between the two; the next commit mends it.) One process at a time records into a folder, or
+together all of those over which the parameters are split: each writes the parts that it holds, whose edges are edges
+of chunks, and the first one makes the commit when all have written theirs.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ import numpy as np
 from nagviz.landscape import arrays as disk
 from nagviz.landscape.arrays import Group, Named, named
 from nagviz.landscape.parameters import Params, by_path
+from nagviz.landscape.peers import ALONE, Team, agreed, of_all
+from nagviz.landscape.shards import Window, index_of, is_split, owned, read_window, sharers, split_of
 from nagviz.landscape.storage import leaf_arrays
 
 _CHUNK = 1 << 22  # bytes of a chunk at most
@@ -45,11 +49,11 @@ _WRITERS = 16  # at a time: each waits for its sync, and the disk does several a
 
 
 class Column(NamedTuple):
-    """One array of the folder."""
+    """An array of the folder, or the part of one that is written by itself."""
 
     name: str
-    metadata: dict[str, Any]  # zarr's
     store: Any  # tensorstore's, of rows without end
+    window: Window  # of a row
 
 
 class Rows(NamedTuple):
@@ -68,7 +72,8 @@ class Recorder:
     kind: str
     attributes: dict[str, Any]
     like: dict[str, dict[str, np.ndarray]]  # by name and by path: no row of each leaf, of its own type
-    columns: list[Column]  # in that order; the last are the steps
+    metadata: dict[str, dict[str, Any]]  # zarr's of each array, in that order; the last is that of the steps
+    columns: list[Column]  # what this process writes of them
     rows: Rows
     committed: int  # rows
     known: np.ndarray  # steps of the rows that were there when it was opened
@@ -76,6 +81,7 @@ class Recorder:
     final: Params | None = None  # of which the last is kept whole
     flying: deque = field(default_factory=deque)  # (writes that are under way, their bytes)
     torn: bool = False  # the last append or commit was interrupted
+    team: Team = ALONE  # the processes that record together
 
 
 def open_recorder(
@@ -85,7 +91,9 @@ def open_recorder(
 
     Args:
         file: a folder to be made.
-        params: what a row is: arrays of the shapes and types of the parameters, or `jax.ShapeDtypeStruct`.
+        params: what a row is: arrays of the shapes and types of the parameters, or `jax.ShapeDtypeStruct`. Where they
+            are split over several processes, all of these call this function and those below in the same way, with
+            rows that are split alike, and see one folder.
         rows: how many are expected, if that is known; chunks are then no longer than the path. (The last chunk of each
             array takes its whole size on disk, however few rows are in it: up to 64 MB together.)
         resume: go on where a recording stands there, which must be of such rows; begin one where none does.
@@ -96,7 +104,8 @@ def open_recorder(
 
     Raises:
         FileExistsError: something stands there, and it is not to be gone on with.
-        ValueError: what stands there is no recording of such rows (the first leaf that differs is named).
+        ValueError: what stands there is no recording of such rows (the first leaf that differs is named), or is of
+            parameters that were split otherwise, so that two processes would write to one chunk.
         OSError: the folder cannot be written.
 
     Example:
@@ -121,15 +130,33 @@ def begin(
     file: Path, kind: str, attributes: Mapping[str, Any], row: Mapping[str, Any], *, rows: int | None, resume: bool
 ) -> Recorder:
     """A recorder of rows of any kind: trees by name."""
-    group = Group(kind, _arrays(row, rows), {**attributes, "facts": None})
+    splits = _splits(row)
+    group = Group(kind, _arrays(row, splits, rows), {**attributes, "facts": None})
     like = {name: by_path(jax.tree.map(_no_rows, tree)) for name, tree in row.items()}
-    if file.exists():
-        if not resume:
-            raise FileExistsError(f"{file} exists; resume it, remove it, or name another place")
-        return _resumed(group, file, like)
-    with _telling(f"{file} cannot be begun; free space, or name a folder that can be written"):
-        disk.write(file, group)
-    return _recorder(file, group, like, disk.read_head(file, kind)[1])
+    team = sharers(jax.tree.leaves(row))
+
+    def begun() -> bool:
+        if file.exists():
+            if not resume:
+                raise FileExistsError(f"{file} exists; resume it, remove it, or name another place")
+            return False
+        with _telling(f"{file} cannot be begun; free space, or name a folder that can be written"):
+            disk.write(file, group)
+        return True
+
+    fresh = agreed(team, begun)
+    recorder = _recorder(file, group, like, splits, team)
+    return recorder if fresh else _resumed(recorder, group)
+
+
+def _splits(row: Mapping[str, Any]) -> dict[str, Any]:
+    """How each array is split, by its name."""
+    named_leaves = ((leaf_arrays(name, jax.tree.map(_no_rows, tree), "step"), tree) for name, tree in row.items())
+    return {
+        name: split_of(leaf)
+        for arrays, tree in named_leaves
+        for name, leaf in zip(arrays, jax.tree.leaves(tree), strict=True)
+    }
 
 
 def _no_rows(leaf: Any) -> np.ndarray:
@@ -137,7 +164,7 @@ def _no_rows(leaf: Any) -> np.ndarray:
     return np.empty((0, *np.shape(leaf)), kind)
 
 
-def _arrays(row: Mapping[str, Any], rows: int | None) -> dict[str, Named]:
+def _arrays(row: Mapping[str, Any], splits: Mapping[str, Any], rows: int | None) -> dict[str, Named]:
     """The arrays of rows of trees by name, each without a row, and the steps as the last."""
     arrays: dict[str, Named] = {}
     for name, tree in row.items():
@@ -147,21 +174,30 @@ def _arrays(row: Mapping[str, Any], rows: int | None) -> dict[str, Named]:
         if name not in {key.split(".")[0] for key in arrays}:
             raise ValueError(f"{name} must hold at least one array, got {tree!r}")
     arrays["step"] = named(np.empty(0, np.int64), ("step",), long_name="step")
+    parts = {name: _one_part(array.data, splits.get(name)) for name, array in arrays.items()}
     # Of r rows of b bytes in a chunk, sum 1 / r files a row are fewest at a given sum r b where r b goes as sqrt(b).
-    roots = {name: math.sqrt(_row_bytes(array.data)) for name, array in arrays.items()}
-    part = _HELD / sum(roots.values())
+    roots = {name: math.sqrt(_row_bytes(part)) for name, part in parts.items()}
+    share = _HELD / sum(roots.values())
     return {
-        name: array._replace(chunk=_chunk(array.data, part * roots[name], rows or _ROWS))
+        name: array._replace(chunk=_chunk(parts[name], share * roots[name], rows or _ROWS, splits.get(name)))
         for name, array in arrays.items()
     }
+
+
+def _one_part(array: np.ndarray, split: Any) -> np.ndarray:
+    """What is written by itself: the whole, or, where it is split, what one device has."""
+    return array if split is None else np.empty((0, *split.shard_shape(array.shape[1:])), array.dtype)
 
 
 def _row_bytes(array: np.ndarray) -> int:
     return array.itemsize * math.prod(array.shape[1:])
 
 
-def _chunk(array: np.ndarray, target: float, rows: int) -> tuple[int, ...]:
-    """As many whole rows as make up the bytes; of a row that is too big, about as many of its last numbers."""
+def _chunk(array: np.ndarray, target: float, rows: int, split: Any) -> tuple[int, ...]:
+    """As many whole rows as make up the bytes; of a row that is too big, about as many of its last numbers.
+
+    Where that is one part of several, chunks end where it ends.
+    """
     inner, size = array.shape[1:], _row_bytes(array)
     if size <= _CHUNK:
         lead = int(min(target, _CHUNK) // max(1, size))
@@ -169,16 +205,37 @@ def _chunk(array: np.ndarray, target: float, rows: int) -> tuple[int, ...]:
     left, chunk = _CHUNK // array.itemsize, []
     for length in reversed(inner):
         parts = -(-length // left)
+        if split is not None:
+            parts = next(count for count in range(parts, length + 1) if length % count == 0)
         chunk.append(-(-length // parts))
         left = max(1, left // chunk[-1])
     return (1, *reversed(chunk))
 
 
-def _recorder(file: Path, group: Group, like: dict, inner: Mapping[str, Any]) -> Recorder:
-    columns = [Column(name, inner[name], _endless(file / name, inner[name])) for name in group.arrays]
+def _recorder(file: Path, group: Group, like: dict, splits: Mapping[str, Any], team: Team) -> Recorder:
+    there, inner = disk.read_head(file, group.kind)
+    _require_same(file, group, there, inner)
+    metadata, columns = {name: inner[name] for name in group.arrays}, []
+    for name, facts in metadata.items():
+        store, parts = _endless(file / name, facts), owned(splits.get(name), tuple(facts["shape"][1:]), team)
+        columns += [Column(name, store, window) for window in parts]
+        _require_edges(file, name, facts, parts)
     held = [np.empty(_chunk_shape(column), column.store.dtype.numpy_dtype) for column in columns]
     attributes = {name: value for name, value in group.attributes.items() if name != "facts"}
-    return Recorder(file, group.kind, attributes, like, columns, Rows(0, None, held), 0, np.empty(0, np.int64))
+    rows, known = Rows(0, None, held), np.empty(0, np.int64)
+    return Recorder(file, group.kind, attributes, like, metadata, columns, rows, 0, known, team=team)
+
+
+def _require_edges(file: Path, name: str, facts: Mapping[str, Any], parts: Sequence[Window]) -> None:
+    """Refuse parts of which two would be written to one chunk."""
+    sizes, chunk = facts["shape"][1:], facts["chunk_grid"]["configuration"]["chunk_shape"][1:]
+    for window in parts:
+        for (start, stop), size, step in zip(window, sizes, chunk, strict=True):
+            if start % step or (stop % step and stop != size):
+                raise ValueError(
+                    f"{file} cannot be gone on with by parameters split so: {name} was begun in parts of {chunk}, of "
+                    f"which {[list(edges) for edges in window]} is no whole number; split them over fewer devices"
+                )
 
 
 def _endless(folder: Path, facts: Mapping[str, Any]) -> Any:
@@ -189,18 +246,17 @@ def _endless(folder: Path, facts: Mapping[str, Any]) -> Any:
 
 def _chunk_shape(column: Column) -> tuple[int, ...]:
     """Rows of a chunk, each whole."""
-    return (column.metadata["chunk_grid"]["configuration"]["chunk_shape"][0], *column.metadata["shape"][1:])
+    return (column.store.chunk_layout.write_chunk.shape[0], *(stop - start for start, stop in column.window))
 
 
-def _resumed(group: Group, file: Path, like: dict) -> Recorder:
-    attributes, inner = disk.read_head(file, group.kind)
-    _require_same(file, group, attributes, inner)
+def _resumed(recorder: Recorder, group: Group) -> Recorder:
+    file = recorder.file
     disk.read(file, group.kind, lazy=True)  # refuses a path of which a chunk is lost
     steps = disk.read(file, group.kind, part="step").arrays["step"].data
-    recorder = _recorder(file, group, like, inner)
     for column, chunk in zip(recorder.columns, recorder.rows.held, strict=True):
         part = len(steps) % len(chunk)
-        chunk[:part] = disk.fetch(file, column.name, column.store[len(steps) - part : len(steps)])
+        rows = slice(len(steps) - part, len(steps))
+        chunk[:part] = disk.fetch(file, column.name, column.store[rows, *index_of(column.window)])
     recorder.rows = Rows(len(steps), int(steps[-1]) if len(steps) else None, recorder.rows.held)
     recorder.committed, recorder.known = len(steps), steps
     return recorder
@@ -256,10 +312,12 @@ def append_rows(recorder: Recorder, steps: Sequence[int], params: Params, **more
     steps, row = np.asarray(steps), {"params": params, **more}
     seen = _recorded(recorder, steps)
     leaves = _leaves(recorder, recorder.view(row) if recorder.view else row, len(steps))
+    numbers = dict(zip(recorder.metadata, [*leaves, steps], strict=True))
     held, count = list(recorder.rows.held), recorder.rows.count + len(steps) - seen
     with _writing(recorder):
-        for i, leaf in enumerate([*leaves, steps]):
-            held[i] = _fill(recorder, recorder.columns[i], held[i], leaf[seen:])
+        for i, column in enumerate(recorder.columns):
+            rows = read_window(numbers[column.name], column.window)[seen:]
+            held[i] = _fill(recorder, column, held[i], rows)
     if seen < len(steps):
         recorder.rows = Rows(count, int(steps[-1]), held)
     if recorder.view and len(steps) and steps[-1] == recorder.rows.last:
@@ -302,7 +360,7 @@ def _leaves(recorder: Recorder, row: Mapping[str, Any], count: int) -> list[np.n
 
 
 def _leaf(name: str, like: np.ndarray, given: Any, count: int) -> np.ndarray:
-    array = np.asarray(given)
+    array = given if is_split(given) else np.asarray(given)
     if array.shape != (count, *like.shape[1:]):
         raise ValueError(
             f"{name} must have the shape {(count, *like.shape[1:])}, a row for each step, got {array.shape}"
@@ -330,7 +388,7 @@ def _fill(recorder: Recorder, column: Column, chunk: np.ndarray, rows: np.ndarra
 def _send(recorder: Recorder, column: Column, start: int, chunk: np.ndarray) -> None:
     """Begin to write a chunk, which is not to be changed any more."""
     _land(recorder, _FLYING - chunk.nbytes)
-    window = column.store[start : start + len(chunk)]
+    window = column.store[start : start + len(chunk), *index_of(column.window)]
     recorder.flying.append((window.write(chunk, can_reference_source_data_indefinitely=True), chunk.nbytes))
 
 
@@ -360,18 +418,36 @@ def _commit(recorder: Recorder) -> None:
         for column, chunk in zip(recorder.columns, held, strict=True):
             if part := count % len(chunk):
                 _send(recorder, column, count - part, np.concatenate([chunk[:part], np.zeros_like(chunk[part:])]))
-        _land(recorder)
+        _land_together(recorder)
         _tell(recorder, count)
     recorder.committed = count
 
 
+def _land_together(recorder: Recorder) -> None:
+    """Wait until what every process has sent is on disk."""
+    failed = None
+    try:
+        _land(recorder)
+    except (OSError, ValueError) as error:
+        failed = error
+    others = of_all(recorder.team, np.array(failed is not None))
+    if failed:
+        raise failed
+    if others.any():
+        raise OSError(f"process {int(np.flatnonzero(others)[0])} could not write its part")
+
+
 def _tell(recorder: Recorder, count: int, facts: Mapping[str, Any] | None = None, last: Mapping[str, Any] = {}) -> None:
     """Say how many rows there are, in the metadata of every array and, last of all, in the record."""
-    inner = {column.name: _as_long(column.metadata, count) for column in recorder.columns}
-    for name, metadata in inner.items():
-        disk.replace(recorder.file / name / "zarr.json", metadata)
-    record = disk.head(recorder.kind, {**recorder.attributes, "facts": facts}, {**inner, **last})
-    disk.replace(recorder.file / "zarr.json", record, durable=True)
+    inner = {name: _as_long(metadata, count) for name, metadata in recorder.metadata.items()}
+
+    def tell() -> None:
+        for name, metadata in inner.items():
+            disk.replace(recorder.file / name / "zarr.json", metadata)
+        record = disk.head(recorder.kind, {**recorder.attributes, "facts": facts}, {**inner, **last})
+        disk.replace(recorder.file / "zarr.json", record, durable=True)
+
+    agreed(recorder.team, tell)
 
 
 def _as_long(metadata: Mapping[str, Any], count: int) -> dict[str, Any]:

@@ -12,10 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from nagviz.landscape.plane import Plane
 from nagviz.landscape.slicing import Slice, axis_of
+from nagviz.landscape.spreading import workers_of
 from nagviz.landscape.surface import Question, arrange, ask, tabulator
 from nagviz.landscape.sweep import Effort, require_effort
 
@@ -130,6 +132,7 @@ def refine(
     batches: Iterable[Any] | None = None,
     quantity: str = "loss",
     effort: Effort = Effort(),  # noqa: B008
+    mesh: jax.sharding.Mesh | None = None,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Refined:
     """Fill a grid by evaluating only where the surface bends.
@@ -157,6 +160,7 @@ def refine(
         batches: as for `evaluate`.
         quantity: the name of the values.
         effort: memory, and how to go about it.
+        mesh: devices to spread the points over, as for `evaluate`.
         report: called with the number of grid points settled and their total.
 
     Returns:
@@ -182,13 +186,13 @@ def refine(
     x, y = axis_of("x", x), axis_of("y", y)
     if len(plane.axes) != 2:
         raise ValueError(f"plane must have two axes to be refined over, got {len(plane.axes)}")
-    asked = ask(Question({quantity: loss}, batches, order=2), plane)
+    asked = ask(Question({quantity: loss}, batches, order=2), plane, mesh)
     if len(asked.quantities) != 1:
         raise ValueError(f"loss must be one scalar to refine by, got {asked.quantities}")
     effort = require_effort(effort)
-    trial = arrange(asked, max(1, len(x) * len(y) // 4), effort)
+    trial = arrange(asked, max(1, len(x) * len(y) // 4 // workers_of(mesh)), effort)
     known = _Known(np.full((len(y), len(x), 4), np.nan), np.zeros((len(y), len(x)), bool))
-    tabulate = tabulator(asked, trial.plan, max(0, effort.budget - trial.bytes))
+    tabulate = tabulator(asked, trial.plan, max(0, effort.budget - trial.bytes), mesh=mesh)
 
     cells, accepted, worst = _first_cells(len(y), len(x), stride), [], 0.0
     _evaluate(known, tabulate, x, y, _corners(cells))

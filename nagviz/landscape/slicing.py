@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from nagviz.landscape.peers import Team, agreed, of_all, of_first
 from nagviz.landscape.plane import Plane
-from nagviz.landscape.spreading import gathered, own_mesh, require_mesh, team_of
+from nagviz.landscape.spreading import team_of_mesh, within, workers_of
 from nagviz.landscape.surface import Question, Surface, arrange, ask, tabulator
 from nagviz.landscape.sweep import Effort, Plan, even, real_dtype, require_effort
 from nagviz.landscape.tiles import (
@@ -108,7 +108,11 @@ def evaluate(
         quantity: the name of what is evaluated, for a colour bar.
         mesh: devices to spread the points over, in one axis, as `jax.make_mesh((n,), ("grid",), axis_types=...)`.
             It may span processes, which then all call this, with the same inputs, and all get the whole slice. Every
-            device holds the plane and a batch, and has the budget of `effort` for itself.
+            device holds the plane and a batch, and has the budget of `effort` for itself. A model that is too large
+            for one device takes a mesh of more axes, ("grid", "model"): points are spread along "grid" alone, and the
+            origin stays split along the other axes as its arrays are (their axes are auto or explicit, as the mesh
+            says, and the plane's axes are split alike). Inside the loss, the mesh in context is one with a "grid" of 1:
+            name axes by `PartitionSpec`s.
         store: a folder where tiles of the grid are kept as they are finished, as a zarr v3 array. Called again
             with the same inputs, an evaluation that was killed carries on there, in the way that it had begun,
             and gives the same values, be it on more or fewer devices. Of several processes the first one writes and
@@ -148,26 +152,22 @@ def evaluate(
         raise ValueError(
             f"metrics must not have an entry {quantity!r}, which is the loss; name it, or give another quantity"
         )
-    require_mesh(mesh)
     effort = require_effort(effort)
     functions = {quantity: loss, **(metrics or {})}
-    asked = ask(Question(functions, batches, weights, statistics, int(gradient), compute_dtype), plane)
+    asked = ask(Question(functions, batches, weights, statistics, int(gradient), compute_dtype), plane, mesh)
     rows = _grid(x, y)
-    devices, team = mesh.size if mesh else 1, team_of(mesh)
+    workers, team = workers_of(mesh), team_of_mesh(mesh)
     started = time.perf_counter()
-    work, tiles = _begun(asked, rows, [x, y], effort, store, devices, team)
+    work, tiles = _begun(asked, rows, [x, y], effort, store, workers, team)
     done = _stored(rows, _cell(asked), work.tile, tiles, team)
     advance = _progress(report, len(rows), rows[..., 0].size * asked.samples)
     later = work.tile != rows.shape[:2]  # tiles that would find again what this one prepared
     hold = max(0, effort.budget - work.bytes) if later else 0
-    shared = team.count > 1  # then what is done is known when it is gathered
-    tabulate = tabulator(asked, work.plan, hold, (lambda units: None) if shared else advance, own_mesh(mesh))
-    if shared:
-        tabulate = gathered(tabulate, mesh, lambda points: advance(points * asked.samples))
+    tabulate = tabulator(asked, work.plan, hold, advance, mesh)
     chosen = time.perf_counter()
     write = (lambda blocks: None) if store is None else partial(_write, tiles, team)
     advance(sum(block[..., 0, 0].size for block in done.values()) * asked.samples)
-    done |= _by_tiles(tabulate, rows, work.tile, set(done), devices, write)
+    done |= _by_tiles(tabulate, rows, work.tile, set(done), workers, write)
     table = _assembled(rows, work.tile, done)
     work = work._replace(choosing=chosen - started, evaluating=time.perf_counter() - chosen)
 
@@ -212,9 +212,11 @@ def _grid(x: np.ndarray, y: np.ndarray | None) -> np.ndarray:
 _TILE_SECONDS = 10.0
 
 
-def _begun(asked: Surface, rows: np.ndarray, grid, effort: Effort, store, devices: int, team: Team):
+def _begun(asked: Surface, rows: np.ndarray, grid, effort: Effort, store, workers: int, team: Team):
     """How the work is gone about, as measured now or as it was begun in the store; and the first one's tiles."""
-    arranged = partial(_arranged, asked, rows, effort, devices, whole=store is None)
+    arranged = cache(partial(_arranged, asked, rows, effort, workers, whole=store is None))
+    if asked.task.place and asked.task.place.spans:
+        arranged()  # by all, since the programs are
     if store is None:
         return _work(agreed(team, lambda: _plain(arranged()))), None
     identity, held = _identity(asked, grid), []
@@ -251,10 +253,10 @@ def _cell(asked: Surface) -> tuple[int, int]:
     return len(asked.quantities), 1 + len(asked.task.plane.axes) * asked.task.order
 
 
-def _arranged(asked: Surface, rows: np.ndarray, effort: Effort, devices: int, *, whole: bool) -> Work:
-    """Measure, and say how many points a device finishes at a time: by the time that they take, if not all."""
+def _arranged(asked: Surface, rows: np.ndarray, effort: Effort, workers: int, *, whole: bool) -> Work:
+    """Measure, and say how many points a worker finishes at a time: by the time that they take, if not all."""
     total, columns = rows[..., 0].size, rows.shape[1]
-    share = -(-total // devices)
+    share = -(-total // workers)
     trial = arrange(asked, share, effort)
     points = effort.tile or (total if whole else math.ceil(max(_TILE_SECONDS, 20 * trial.prepare) / trial.seconds))
     if size := sum(leaf.nbytes for leaf in asked.task.fresh):
@@ -270,7 +272,9 @@ def _identity(asked: Surface, grid) -> dict[str, str]:
     """A digest of each thing that the values follow from."""
     plane, batch = asked.task.plane, asked.splits[0].batches[0]
     tasks = [task for task in (asked.task, asked.statistics) if task]
-    texts = [text_of(jax.make_jaxpr(task.function)(plane.origin, batch, task.fresh)) for task in tasks]
+    with within(asked.task.place):
+        texts = [text_of(jax.make_jaxpr(task.function)(plane.origin, batch, task.fresh)) for task in tasks]
+    plane = asked.given if asked.task.place and asked.task.place.spans else plane
     data = [(split.name, split.batches, split.shares) for split in asked.splits]
     loss = [*texts, *asked.names, asked.mode, str(asked.task.order)]
     return fingerprint(origin=plane.origin, axes=plane.axes, grid=grid, data=data, loss=loss)
@@ -308,12 +312,12 @@ def _write(tiles: Tiles | None, team: Team, blocks: Mapping[tuple[int, int], np.
     agreed(team, lambda: [write_tile(tiles, number, block) for number, block in blocks.items()])
 
 
-def _by_tiles(tabulate, rows: np.ndarray, tile, done, devices: int, write) -> dict[tuple[int, int], np.ndarray]:
-    """The tiles that are not done, as many at a time as there are devices: these share all points evenly."""
+def _by_tiles(tabulate, rows: np.ndarray, tile, done, workers: int, write) -> dict[tuple[int, int], np.ndarray]:
+    """The tiles that are not done, as many at a time as there are workers: these share all points evenly."""
     parts = {number: window for number, window in windows(rows.shape, tile).items() if number not in done}
     numbers, made = list(parts), {}
-    for start in range(0, len(numbers), devices):
-        some = {number: rows[parts[number]] for number in numbers[start : start + devices]}
+    for start in range(0, len(numbers), workers):
+        some = {number: rows[parts[number]] for number in numbers[start : start + workers]}
         points = [here.reshape(-1, here.shape[-1]) for here in some.values()]
         blocks = np.split(tabulate(np.concatenate(points)), np.cumsum([len(part) for part in points])[:-1])
         fresh = {

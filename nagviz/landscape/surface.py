@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 
 from nagviz.landscape.batching import Split, forms_of, neighbours, pieces_of, size_of, splits_of
 from nagviz.landscape.plane import Plane, gram
+from nagviz.landscape.spreading import Place, gathered, places_of, require_mesh, settled, within
 from nagviz.landscape.sweep import (
     Compiled,
     Effort,
@@ -21,6 +23,7 @@ from nagviz.landscape.sweep import (
     are_means,
     choose,
     compiler,
+    joined,
     sweeper,
 )
 
@@ -47,6 +50,8 @@ class Surface(NamedTuple):
     compiled: Callable[[Any, Plan], Compiled]
     statistics: Task | None  # what is recomputed at every point beforehand
     estimated: Callable[[Any, Plan], Compiled] | None  # that, compiled
+    given: Plane  # as the caller gave it
+    places: list[Place]  # of this process; the task is in the first, or on one device to be copied from
 
     @property
     def quantities(self) -> list[str]:
@@ -59,21 +64,38 @@ class Surface(NamedTuple):
         return sum(size_of(batch) for split in self.splits for batch in split.batches)
 
 
-def ask(question: Question, plane: Plane) -> Surface:
-    """Check and trace a question.
+def ask(question: Question, given: Plane, mesh: jax.sharding.Mesh | None = None) -> Surface:
+    """Check and trace a question, over the devices of a mesh or on one.
 
     Raises:
         ValueError: axes unlike the origin; no batch, or batches that differ in more than their sizes; a
-            function that does not return scalars.
+            function that does not return scalars; a mesh or parameters on it that do not go together.
     """
-    gram(plane)  # refuses axes that span no plane
+    require_mesh(mesh)
+    gram(given)  # refuses axes that span no plane
     splits = splits_of(question.batches, question.weights)
     mode = _mode(question)
-    plane, batch = jax.device_put(plane), splits[0].batches[0]
+    places = places_of(mesh)
+    place = next((place for place in places if place.together), None)
+    plane = _plane_in(given, *(places[:1] or [None]))
+    with within(place):
+        return _asked(question, given, plane, splits, mode, place)._replace(places=places)
+
+
+def _plane_in(plane: Plane, place: Place | None) -> Plane:
+    """A plane on the devices of a place, its axes split as its origin is."""
+    origin = settled(plane.origin, place, name="plane.origin")
+    along = [settled(axis, place, plane.origin, f"plane.axes[{i}]") for i, axis in enumerate(plane.axes)]
+    return replace(plane, origin=origin, axes=tuple(along))
+
+
+def _asked(question: Question, given: Plane, plane: Plane, splits: list[Split], mode: str, place: Place | None):
+    batch = splits[0].batches[0]
     call = _caller(question.compute_dtype, batch is not None)
     statistics, example, tree = None, (), None
     if mode == "recomputed":
         statistics, example, tree = _statistics(question.statistics, call, plane, batch)
+        statistics = statistics._replace(place=place)
     names, several = [], []
 
     def outputs(params, batch, fresh):
@@ -88,10 +110,8 @@ def ask(question: Question, plane: Plane) -> Surface:
             raise ValueError(f"{name} must be real, got {value.dtype}; take its real part or its modulus")
     if question.order:
         _require_forward(jax.make_jaxpr(outputs)(plane.origin, batch, example))
-    task = Task(outputs, plane, example, question.order)
-    return Surface(
-        task, names, several[0], splits, mode, compiler(task), statistics, statistics and compiler(statistics)
-    )
+    task, estimated = Task(outputs, plane, example, question.order, place), statistics and compiler(statistics)
+    return Surface(task, names, several[0], splits, mode, compiler(task), statistics, estimated, given, [])
 
 
 def _require_forward(value: Any) -> None:
@@ -212,6 +232,15 @@ def _weigh_alike(asked: Surface, plan: Plan, effort: Effort) -> bool:
     return are_means(task, compiled, plan._replace(points=1, way="map"), pairs, effort)
 
 
+def _everywhere(asked: Surface, task: Task, compiled, rest, splits: list[Split], plan: Plan, hold: int = 0):
+    """A sweep by all workers of this process, compiled beforehand for all shapes of data; the rest of them by place."""
+    first = [compiled] if task.place or not asked.places else [compiler(task._replace(place=asked.places[0]))]
+    compiled = joined([*first, *(compiler(task._replace(place=place, plane=plane)) for place, plane in rest)])
+    for form in forms_of(splits, plan.samples):
+        compiled(form, plan)
+    return sweeper(compiled, plan, hold, sum(place.workers for place in asked.places) or 1)
+
+
 def tabulator(
     asked: Surface,
     plan: Plan,
@@ -226,19 +255,24 @@ def tabulator(
         plan: how.
         hold: bytes that may be kept from one call to the next.
         advance: called with the points times samples that have been done.
-        mesh: devices of this process to spread the points over.
+        mesh: as it was asked on; its processes call what is returned together.
 
     Returns:
         `tabulate(coordinates)`: float64 of shape (points, quantities, 1 and as many as there are derivatives).
     """
-    compiled = compiler(asked.task, mesh) if mesh else asked.compiled
-    for form in forms_of(asked.splits, plan.samples):
-        compiled(form, plan)
-    sweep = sweeper(compiled, plan, hold, mesh.size if mesh else 1)
-    for form in forms_of(asked.splits[:1], None) if asked.estimated else ():
-        asked.estimated(form, _of_statistics(plan))
-    estimate = sweeper(asked.estimated, _of_statistics(plan)) if asked.estimated else None
-    count = len(asked.names)
+    if mesh is not None and jax.process_count() > 1:  # what is done is known when it is gathered
+        return gathered(_tabulator(asked, plan, hold), mesh, lambda points: advance(points * asked.samples))
+    return _tabulator(asked, plan, hold, advance)
+
+
+def _tabulator(asked: Surface, plan: Plan, hold: int, advance: Callable[[int], None] = lambda units: None):
+    """The same, for the workers of this process."""
+    rest = [(place, _plane_in(asked.given, place)) for place in asked.places[1:]]
+    sweep = _everywhere(asked, asked.task, asked.compiled, rest, asked.splits, plan, hold)
+    estimate, count = None, len(asked.names)
+    if asked.statistics:
+        whole = asked.splits[:1], _of_statistics(plan)
+        estimate = _everywhere(asked, asked.statistics, asked.estimated, rest, *whole)
 
     def tabulate(coordinates):
         fresh = estimate(pieces_of(asked.splits[0], None), coordinates) if estimate else ()

@@ -23,7 +23,7 @@ import numpy as np
 from nagviz.landscape import affine
 from nagviz.landscape.batching import cut_batch, samples_in, shapes_in
 from nagviz.landscape.plane import Plane
-from nagviz.landscape.spreading import replicated, spread
+from nagviz.landscape.spreading import Place, bytes_each, on_all, settled, spread, within
 
 
 class Effort(NamedTuple):
@@ -73,9 +73,10 @@ class Task(NamedTuple):
     """What is evaluated, before it is known how."""
 
     function: Callable[..., tuple[jax.Array, ...]]  # (params, batch, fresh) -> arrays, means over the batch
-    plane: Plane  # on the device
+    plane: Plane  # on the devices
     fresh: Any = ()  # an example of the tree of arrays that every point is given besides its coordinates
     order: int = 0  # 1: derivatives by the coordinates follow each array; 2: and, on a plane, the mixed one
+    place: Place | None = None  # where; one device if left out
 
 
 class Programs(NamedTuple):
@@ -119,10 +120,10 @@ def real_dtype() -> np.dtype:
     return jax.dtypes.canonicalize_dtype(np.float64)
 
 
-def compiler(task: Task, mesh: jax.sharding.Mesh | None = None) -> Callable[[Any, Plan], Compiled]:
+def compiler(task: Task) -> Callable[[Any, Plan], Compiled]:
     """A function that compiles a task for data shaped like a piece, each shape and arrangement once.
 
-    With a mesh, each of its devices takes as many points a call as a plan says.
+    Each worker of its place takes as many points of a call as a plan says.
     """
     known = {}
 
@@ -131,14 +132,40 @@ def compiler(task: Task, mesh: jax.sharding.Mesh | None = None) -> Callable[[Any
         shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
         key = tree, shapes, plan._replace(samples=plan.samples and 1)
         if key not in known:
-            known[key] = _compile(task, piece, plan, mesh)
+            known[key] = _compile(task, piece, plan)
         return known[key]
 
     return compiled
 
 
-def programs(task: Task, piece: Any, plan: Plan, mesh: jax.sharding.Mesh | None = None) -> Programs:
+def joined(compilers: list[Callable[[Any, Plan], Compiled]]) -> Callable[[Any, Plan], Compiled]:
+    """One for several places, which share the points of a call."""
+    return lambda piece, plan: _as_one([compiled(piece, plan) for compiled in compilers])
+
+
+def _as_one(parts: list[Compiled]) -> Compiled:
+    if len(parts) == 1:
+        return parts[0]
+
+    def prepare(piece):
+        held, finite = zip(*(part.prepare(piece) for part in parts), strict=True)
+        return list(held), all(map(bool, finite))
+
+    def call(held, coordinates, fresh):
+        shares = zip(*(np.split(leaf, len(parts)) for leaf in (coordinates, *fresh)), strict=True)
+        outputs = [part.call(own, c, f) for part, own, (c, *f) in zip(parts, held, shares, strict=True)]
+        return tuple(zip(*outputs, strict=True))
+
+    return Compiled(prepare, call, parts[0].bytes, parts[0].linear)
+
+
+def programs(task: Task, piece: Any, plan: Plan) -> Programs:
     """Both phases of a task for data shaped like a piece, as `compiler` compiles them."""
+    with within(task.place):
+        return _programs(task, piece, plan)
+
+
+def _programs(task: Task, piece: Any, plan: Plan) -> Programs:
     leaves, tree = jax.tree.flatten(piece)
     fresh, fresh_tree = jax.tree.flatten(task.fresh)
     origin, structure = jax.tree.flatten(task.plane.origin)
@@ -171,28 +198,49 @@ def programs(task: Task, piece: Any, plan: Plan, mesh: jax.sharding.Mesh | None 
             return tuple(jnp.asarray(output)[None] for output in first)
         return tuple(_WAYS[plan.way](lambda c, f: point(held, c, f), coordinates, fresh))
 
-    arguments = phases.constants, origin, along, leaves
-    count = plan.points * (mesh.size if mesh else 1)
-    points = jax.ShapeDtypeStruct((count, len(along)), real_dtype())
-    several = [jax.ShapeDtypeStruct((count, *leaf.shape), leaf.dtype) for leaf in fresh]
-    shapes = jax.eval_shape(prepare, *arguments)[0], points, several
-    second = jax.jit(spread(call, mesh) if mesh else call)
+    place, count = task.place, plan.points * (task.place.workers if task.place else 1)
+    together = place is not None and place.together
+    shaped = partial(jax.ShapeDtypeStruct, sharding=on_all(place) if together else None)
+    constants = settled(phases.constants, place) if together else phases.constants
+    arguments = constants, origin, along, [shaped(leaf.shape, leaf.dtype) for leaf in leaves]
+    several = [shaped((count, *leaf.shape), leaf.dtype) for leaf in fresh]
+    shapes = jax.eval_shape(prepare, *arguments)[0], shaped((count, len(along)), real_dtype()), several
+    if together:
+        second = jax.jit(call, out_shardings=on_all(place))
+    else:
+        second = jax.jit(spread(call, place.mesh) if place else call)
     return Programs(jax.jit(prepare), arguments, second, shapes, phases.held_bytes, phases.moved)
 
 
-def _compile(task: Task, piece: Any, plan: Plan, mesh: jax.sharding.Mesh | None) -> Compiled:
+def _compile(task: Task, piece: Any, plan: Plan) -> Compiled:
     """Both phases, compiled ahead of time."""
-    made = programs(task, piece, plan, mesh)
-    first = made.prepare.lower(*made.arguments).compile()
-    second = made.call.lower(*made.shapes).compile()
+    made, place = programs(task, piece, plan), task.place
+    together = place is not None and place.together
+    with within(place):
+        first = made.prepare.lower(*made.arguments).compile()
+        if together:
+            made = _as_split(made, first.output_shardings[0])
+        second = made.call.lower(*made.shapes).compile()
 
-    def prepared(data):
-        held, finite = first(*made.arguments[:3], jax.tree.leaves(data))
-        return (replicated(held, mesh) if mesh else held), finite
+    def prepared(piece):
+        data = jax.tree.leaves(piece)
+        if together:
+            return place.run(first, *made.arguments[:3], settled(data, place))
+        held, finite = first(*made.arguments[:3], data)
+        return (jax.device_put(held, on_all(place)) if place else held), finite
 
     copied = jax.tree.leaves(piece) if plan.samples else []
     most = _at_most(copied, _bytes(first), made.held_bytes, _bytes(second))
-    return Compiled(prepared, second, most, made.moved)
+    call = partial(place.run, second) if place and place.spans else second
+    return Compiled(prepared, call, most, made.moved)
+
+
+def _as_split(made: Programs, layouts: Any) -> Programs:
+    """The same, what is handed over being split as the first one leaves it."""
+    held = jax.tree.map(lambda leaf, layout: leaf.update(sharding=layout), made.shapes[0], layouts)
+    parts = [(leaf.sharding.shard_shape(leaf.shape), leaf.dtype) for leaf in jax.tree.leaves(held)]
+    size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in parts)
+    return made._replace(shapes=(held, *made.shapes[1:]), held_bytes=size)
 
 
 def _at_most(piece, first: int, held: int, second: int) -> int:
@@ -203,7 +251,11 @@ def _at_most(piece, first: int, held: int, second: int) -> int:
 
 def _still(along) -> frozenset[int]:
     """The leaves that no axis moves, as biases are by default: all that follows from them is data."""
-    return frozenset(n for n, parts in enumerate(zip(*along, strict=True)) if not any(np.any(p) for p in parts))
+    return frozenset(n for n, parts in enumerate(zip(*along, strict=True)) if not any(map(_moves, parts)))
+
+
+def _moves(leaf: jax.Array) -> bool:
+    return bool(jax.block_until_ready(jnp.any(leaf)))
 
 
 def _with_gradient(point):
@@ -241,7 +293,7 @@ def _bytes(compiled) -> int:
 
 
 def sweeper(
-    compiled: Callable[[Any, Plan], Compiled], plan: Plan, hold: int = 0, devices: int = 1
+    compiled: Callable[[Any, Plan], Compiled], plan: Plan, hold: int = 0, workers: int = 1
 ) -> Callable[..., list[np.ndarray]]:
     """A function that takes a task over points and data, by a plan.
 
@@ -249,7 +301,7 @@ def sweeper(
         compiled: what to evaluate, from `compiler`.
         plan: how.
         hold: bytes that prepared pieces may take from one call to the next, so that a later tile finds them.
-        devices: how many a call is spread over.
+        workers: how many a call is spread over.
 
     Returns:
         `sweep(pieces, coordinates, fresh, advance)`: the sums of share * output over the pieces, in float64,
@@ -267,7 +319,7 @@ def sweeper(
             del held
             chosen = compiled(piece, plan._replace(linear=False))
             held, finite = chosen.prepare(piece)
-        size = sum(leaf.nbytes for leaf in jax.tree.leaves(held))
+        size = bytes_each(held)
         if size <= room[0]:
             room[0] -= size
             kept[name] = chosen, held
@@ -277,7 +329,7 @@ def sweeper(
         totals = None
         for name, share, piece in pieces:
             chosen, held = prepared(name, piece)
-            points = plan.points * devices
+            points = plan.points * workers
             outputs = _through(chosen.call, held, coordinates, fresh, points, lambda n, p=piece: advance(n, p))
             del held
             weighted = [share * output.astype(np.result_type(output, np.float64)) for output in outputs]
@@ -294,7 +346,7 @@ def _through(call, held, coordinates, fresh, points: int, advance) -> list[np.nd
     results, pending = [], deque()
 
     def fetch():
-        results.append([np.asarray(output) for output in pending.popleft()])
+        results.append([_fetched(output) for output in pending.popleft()])
         advance(min(points, len(coordinates) - points * (len(results) - 1)))
 
     for start in range(0, len(coordinates), points):
@@ -306,6 +358,12 @@ def _through(call, held, coordinates, fresh, points: int, advance) -> list[np.nd
     while pending:
         fetch()
     return [np.concatenate(parts)[: len(coordinates)] for parts in zip(*results, strict=True)]
+
+
+def _fetched(output: Any) -> np.ndarray:
+    """An output as one array, be it in the parts of several places."""
+    parts = [np.asarray(part) for part in (output if isinstance(output, tuple) else (output,))]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 class Trial(NamedTuple):
@@ -322,6 +380,8 @@ def choose(
     task: Task, compiled: Callable[[Any, Plan], Compiled], batch: Any, points: int, effort: Effort, whole=False
 ) -> Trial:
     """Find a good plan by timing some, as long as that takes little of what is to come.
+
+    Where a program runs in several processes at once nothing is timed, for all of them must find the same.
 
     Args:
         task: what to evaluate.
@@ -347,7 +407,7 @@ def choose(
     )
     best = _within_budget(task, compiled, batch, plan, points, effort, total)
     tried = {best.plan: best}
-    for change in _changes(effort, free):
+    for change in () if task.place and task.place.spans else _changes(effort, free):
         changed = change(best.plan, total, points)
         if best.seconds * points < 5 * best.spent:
             break
@@ -380,7 +440,8 @@ def even(points: int, most: float) -> int:
 def _guess_seconds(task: Task, batch: Any) -> tuple[float, bool]:
     """For one point on the whole batch, at a speed that any machine has; and whether it holds convolutions."""
     (piece,) = shapes_in(batch, None)
-    lowered = jax.jit(task.function).lower(task.plane.origin, piece, task.fresh)
+    with within(task.place):
+        lowered = jax.jit(task.function).lower(task.plane.origin, piece, task.fresh)
     work = max((lowered.cost_analysis() or {}).get("flops", 0.0), 0.0)
     return work / 3e10, "convolution" in lowered.as_text()
 
@@ -497,6 +558,8 @@ def _try(task: Task, compiled, batch: Any, plan: Plan, points: int, budget: floa
     program = compiled(piece, plan)
     if program.bytes > budget:
         return Trial(plan, program.bytes, np.inf, np.inf, time.perf_counter() - started)
+    if task.place and task.place.spans:
+        return Trial(plan, program.bytes, max(_guess_seconds(task, batch)[0], 1e-9), 0.0, 0.0)
     coordinates = np.zeros((plan.points, len(task.plane.axes)), real_dtype())
     several = [np.repeat(leaf[None], plan.points, 0) for leaf in jax.tree.leaves(task.fresh)]
     prepare = _seconds(lambda: program.prepare(piece), 1)

@@ -21,6 +21,9 @@ import jax
 import numpy as np
 from jax.extend.core import Literal
 
+from nagviz.landscape.peers import whole
+from nagviz.landscape.shards import sharers
+
 
 class Tiles(NamedTuple):
     """An array on disk, by tiles."""
@@ -39,6 +42,10 @@ _FORMAT = 2  # 1 had no marks
 def fingerprint(**inputs: Any) -> dict[str, str]:
     """A digest of each input: trees of arrays, and whatever else by its text."""
     return {name: _digest(tree) for name, tree in inputs.items()}
+
+
+# What differs from run to run: addresses, and how arrays are split over which devices.
+_ELSEWHERE = r"0x[0-9a-f]+|(Abstract)?Mesh\((?:[^()]|\([^()]*\))*\)|(?<=\w)@(\w+|\([^()]*\))"
 
 
 def text_of(closed) -> tuple[str, list]:
@@ -66,7 +73,7 @@ def text_of(closed) -> tuple[str, list]:
             f"store must be left out for a loss that calls back into Python ({calls[0]}): its tiles could "
             "not be told from those of another"
         )
-    return re.sub(r"0x[0-9a-f]+", "", str(closed)), arrays
+    return re.sub(_ELSEWHERE, "", str(closed)), arrays
 
 
 def _digest(tree: Any) -> str:
@@ -78,7 +85,7 @@ def _digest(tree: Any) -> str:
             continue
         if hasattr(leaf, "dtype") and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             leaf = jax.random.key_data(leaf)
-        array = np.ascontiguousarray(leaf)
+        array = np.ascontiguousarray(whole(leaf) if sharers([leaf]).count > 1 else leaf)
         total.update(f"{array.dtype}{array.shape}".encode())
         total.update(array.reshape(-1).view(np.uint8))
     return total.hexdigest()

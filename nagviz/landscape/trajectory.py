@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from nagviz.landscape.parameters import Params, leaves_like
+from nagviz.landscape.shards import is_split, joined, own_shards
 
 
 class Trajectory(NamedTuple):
@@ -21,7 +23,16 @@ class Trajectory(NamedTuple):
 def last(trajectory: Trajectory) -> Params:
     """The parameters at the end of the path."""
     end = len(trajectory.steps) - 1  # not -1, which an array on disk may not take
-    return jax.tree.map(lambda leaf: np.asarray(leaf[end]), trajectory.params)
+    return jax.tree.map(lambda leaf: _row(leaf, end), trajectory.params)
+
+
+def _row(leaf, number: int):
+    """One point of a stacked leaf, split as that is."""
+    if not is_split(leaf):
+        return np.asarray(leaf[number])
+    mesh, spec = leaf.sharding.mesh, leaf.sharding.spec
+    parts = {window[1:]: np.asarray(shard.data[number]) for window, shard in own_shards(leaf).items()}
+    return joined(leaf.shape[1:], NamedSharding(mesh, PartitionSpec(*spec[1:])), parts)
 
 
 def stack_snapshots(snapshots: Iterable[Params], steps: Sequence[int] | None = None) -> Trajectory:

@@ -2,30 +2,195 @@
 
 import json
 import os
+import re
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import nagviz as nv
+from nagviz.landscape import parameters
+from nagviz.landscape.surface import Question, ask
+from nagviz.landscape.sweep import Plan, compiler
 
 X, Y = np.linspace(-1, 1, 5), np.linspace(-2, 2, 3)  # 15 points: no number of devices divides them
-TILES = nv.Effort(points=2, tile=2)  # nine of them
+FIXED = nv.Effort(points=2, way="map", linear=True)  # so that nothing is compiled to be tried
+TILES = FIXED._replace(tile=2)  # nine of them
 
 
-def cut(mesh=None, *, seed=0, effort=nv.Effort(points=2), **options):  # noqa: B008
+def setting(seed=0):
+    """A loss, a plane and data."""
     draw = np.random.default_rng(seed)
-    first, second = (jnp.asarray(draw.normal(size=8), jnp.float32) for _ in range(2))
+    axes = tuple(jnp.asarray(draw.normal(size=8), jnp.float32) for _ in range(2))
     data = [draw.normal(size=(n, 8)).astype(np.float32) for n in (40, 9)]
-    plane = nv.Plane(jnp.zeros(8), (first, second))
+
+    def loss(w, batch, statistics=0.0):
+        return jnp.mean(jnp.tanh(batch @ w[:, None] + statistics) ** 2) + jnp.where(w[0] > 1.4, jnp.nan, 0.0)
+
+    return loss, nv.Plane(jnp.zeros(8), axes), data
+
+
+def cut(mesh=None, *, seed=0, effort=FIXED, **options):
+    loss, plane, data = setting(seed)
+    return nv.evaluate(loss, plane, X, Y, batches=data, effort=effort, mesh=mesh, **options)
+
+
+def recomputed(mesh=None):
+    return cut(mesh, statistics=lambda w, batch: jnp.mean(batch @ w)).values
+
+
+def refined(mesh=None):
+    axis = np.linspace(-1, 1, 9)
+    bowl = nv.Plane(jnp.zeros(2), tuple(jnp.eye(2)))
+    return nv.refine(
+        lambda w: jnp.exp(w[0]) + w[1] ** 2, bowl, axis, axis, tolerance=1e-4, effort=FIXED, mesh=mesh
+    ).cut.values
+
+
+SPLIT = {"in": PartitionSpec(None, "model"), "out": PartitionSpec("model", None), "bias": PartitionSpec()}
+NAMES = ("grid", "model")
+
+
+def laid(array, mesh, spec):
+    """An array over a mesh, of which each process has its part."""
+    return jax.make_array_from_callback(array.shape, NamedSharding(mesh, spec), lambda index: array[index])
+
+
+def network_setting(mesh=None):
+    """A loss of a network, of which two devices hold a half each, in the words of the mesh's kind of axes."""
+    draw = np.random.default_rng(0)
+    shapes = {"in": (4, 8), "out": (8, 3), "bias": (3,)}
+    trees = [{name: draw.normal(size=shape).astype(np.float32) / 3 for name, shape in shapes.items()} for _ in range(3)]
+    data = [draw.normal(size=(30, 4)).astype(np.float32)]
+    kind = None if mesh is None else mesh.axis_types[0]
+    if mesh is not None:
+        trees = [{name: laid(w, mesh, SPLIT[name]) for name, w in tree.items()} for tree in trees]
+    layout = {"out_sharding": PartitionSpec(None, None)} if kind == AxisType.Explicit else {}
 
     def loss(w, batch):
-        return jnp.mean(jnp.tanh(batch @ w[:, None]) ** 2) + jnp.where(w[0] > 1.4, jnp.nan, 0.0)
+        hidden = jnp.tanh(batch @ w["in"])
+        if kind == AxisType.Auto:
+            hidden = jax.lax.with_sharding_constraint(hidden, PartitionSpec(None, "model"))
+        return jnp.mean((jnp.dot(hidden, w["out"], **layout) + w["bias"]) ** 2)
 
-    return nv.evaluate(loss, plane, X, Y, batches=data, effort=effort, mesh=mesh, **options)
+    return loss, nv.Plane(trees[0], tuple(trees[1:])), data
+
+
+def network(mesh=None, *, effort=FIXED, **options):
+    """Its slice: of two quantities, with gradients."""
+    loss, plane, data = network_setting(mesh)
+    norm = {"norm": lambda w, batch: jnp.sum(w["in"] ** 2)}
+    made = nv.evaluate(
+        loss, plane, X, Y, batches=data, mesh=mesh, effort=effort, gradient=True, metrics=norm, **options
+    )
+    return [[part[name].tolist() for name in ("loss", "norm")] for part in (made.values, made.gradient)]
+
+
+def networks(folder):
+    """Of several processes each holds one of the two models, and then a half of both."""
+    devices = np.array(jax.devices()).reshape(2, 2)
+    if jax.process_count() == 1:
+        kinds = {
+            kind.name: Mesh(devices, NAMES, axis_types=(kind, kind)) for kind in (AxisType.Auto, AxisType.Explicit)
+        }
+        return {name: network(mesh) for name, mesh in kinds.items()}
+    own = Mesh(devices, NAMES, axis_types=(AxisType.Auto,) * 2)
+    halves = Mesh(devices.T, NAMES, axis_types=(AxisType.Explicit,) * 2)
+    return {
+        "own": network(own),
+        "halves": network(halves, store=folder / "halves"),
+        "estimated": network(halves, effort=nv.Effort()),
+    }
+
+
+def kernels():
+    """How many devices run the program of a slice, and the words of it by which they talk."""
+    devices, found = np.array(jax.devices()), {}
+    meshes = {
+        "grid": Mesh(devices, ("grid",)),
+        **{
+            kind.name: Mesh(devices.reshape(2, 2), NAMES, axis_types=(kind,) * 2)
+            for kind in (AxisType.Auto, AxisType.Explicit)
+        },
+    }
+    for name, mesh in meshes.items():
+        loss, plane, data = setting() if name == "grid" else network_setting(mesh)
+        asked = ask(Question({"loss": loss}, data), plane, mesh)
+        task = asked.task._replace(place=asked.places[0])
+        text = compiler(task)(data[0], Plan(None, 2, "map", False)).call.as_text()
+        talk = re.findall(r"= \S+ ((?:all|collective|reduce-scatter|send|recv)[\w-]*)\(", text)
+        found[name] = int(re.search(r"num_partitions=(\d+)", text)[1]), sorted(set(talk))
+    return found
+
+
+LAYOUT = {"rows": PartitionSpec("model"), "columns": PartitionSpec(None, "model"), "bias": PartitionSpec()}
+
+
+def walk(steps):
+    """Snapshots of three leaves, in two directions and some noise."""
+    draw, shapes = np.random.default_rng(3), {"rows": (8, 3), "columns": (2, 8), "bias": (3,)}
+    along = {name: draw.normal(size=(2, *shape)) for name, shape in shapes.items()}
+    noise = {name: draw.normal(size=(9, *shape)) / 50 for name, shape in shapes.items()}
+    turns = np.stack([np.cos(np.arange(9) / 3), 2 * np.sin(np.arange(9) / 3)], 1)
+    return {k: (np.tensordot(turns, along[k], 1) + noise[k]).astype(np.float32)[list(steps)] for k in shapes}
+
+
+def split(tree, mesh, *lead):
+    return {name: laid(leaf, mesh, PartitionSpec(*lead, *LAYOUT[name])) for name, leaf in tree.items()}
+
+
+def records(file, mesh, steps, *, commit=True, **options):
+    """Rows that are split over all devices, recorded by those that hold them."""
+    like = split({name: leaf[0] for name, leaf in walk([0]).items()}, mesh)
+    recorder = nv.open_recorder(file, like, loss=0.0, **options)
+    nv.append_rows(recorder, steps, split(walk(steps), mesh, None), loss=np.arange(len(steps)) / 2)
+    if commit:
+        nv.commit_rows(recorder)
+    return recorder
+
+
+def path(folder):
+    """A path of several processes, its plane, and what each process wrote and read of it."""
+    file, mesh = folder / "path.zarr", Mesh(np.array(jax.devices()), ("model",))
+    records(file, mesh, range(4))
+    records(file, mesh, range(4, 6), commit=False, resume=True)  # and lost with the recorder
+    seen = len(nv.open_trajectory(file).steps)
+    recorder = records(file, mesh, range(4, 9), resume=True)
+    nv.finish_recorder(recorder, seconds=1.5)
+    read, sizes = parameters.read_window, []
+
+    def counted(leaf, window):
+        sizes.append(np.size(found := read(leaf, window)))
+        return found
+
+    parameters.read_window = counted
+    kept = nv.open_trajectory(file)
+    plane = nv.pca_plane(kept, origin=split({name: leaf[0] for name, leaf in walk([8]).items()}, mesh))
+    coordinates = nv.project(plane, kept)
+    parameters.read_window = read
+    return {
+        "rows before the commit": seen,
+        "wrote": [[column.name, column.window] for column in recorder.columns],
+        "read at most": max(sizes),
+        "explained": plane.explained,
+        "axes": plane.axes[0]["rows"].sharding == NamedSharding(mesh, LAYOUT["rows"]),
+        "coordinates": coordinates.coordinates.tolist(),
+        "residual": coordinates.residual.tolist(),
+    }
+
+
+def paths_refused(folder):
+    """What is begun on two devices goes on on one, and not on four."""
+    devices = np.array(jax.devices())
+    records(folder / "two.zarr", Mesh(devices[:2], ("model",)), range(4))
+    refused = refusal(lambda: records(folder / "two.zarr", Mesh(devices, ("model",)), range(4, 6), resume=True))
+    nv.finish_recorder(records(folder / "two.zarr", Mesh(devices[:1], ("model",)), range(4, 9), resume=True))
+    return refused
 
 
 def dies(folder, mesh):
@@ -44,27 +209,49 @@ def dies(folder, mesh):
 
 def evaluates(folder, mesh):
     """All that is to be the same on any devices, and what is refused."""
-    found = {"Auto": plain(cut(mesh, gradient=True))}
-    if jax.process_count() > 1:
-        rows, store = [], folder / "store"
-        resumed = cut(mesh, effort=TILES, store=store, report=lambda done, total: rows.append(done))
-        found["resumed"] = rows, resumed.values.tolist()
-        found["another"] = refusal(mesh, effort=TILES, store=store, seed=1)
-        found["unlike"] = refusal(mesh, effort=TILES, store=folder / "none", seed=jax.process_index())
-    explicit = jax.make_mesh(mesh.devices.shape, mesh.axis_names, axis_types=(jax.sharding.AxisType.Explicit,))
-    rows = []
-    found["Explicit"] = plain(cut(explicit, gradient=True, report=lambda done, total: rows.append(done)))
-    found["rows"] = rows
+    rows, alone = [], jax.process_count() == 1
+    explicit = jax.make_mesh(mesh.devices.shape, mesh.axis_names, axis_types=(AxisType.Explicit,))
+    made = cut(explicit, gradient=True, report=lambda done, total: rows.append(done))
+    found = {"Explicit": plain(made), "rows": rows, "Auto": plain(cut(mesh, gradient=True))}
+    found |= {"networks": networks(folder), "recomputed": recomputed(mesh).tolist(), "refined": refined(mesh).tolist()}
+    found |= (
+        {"kernels": kernels(), "refused": {**unfit(), "path": paths_refused(folder)}}
+        if alone
+        else {"together": together(folder, mesh)}
+    )
     print(json.dumps(found), flush=True)
+
+
+def together(folder, mesh):
+    """What only several processes can do."""
+    rows, store = [], folder / "store"
+    resumed = cut(mesh, effort=TILES, store=store, report=lambda done, total: rows.append(done))
+    return {
+        "rows": rows,
+        "values": resumed.values.tolist(),
+        "path": path(folder),
+        "another": refusal(partial(cut, mesh, effort=TILES, store=store, seed=1)),
+        "unlike": refusal(partial(cut, mesh, effort=TILES, store=folder / "none", seed=jax.process_index())),
+    }
 
 
 def plain(made):
     return made.values.tolist(), made.gradient.tolist()
 
 
-def refusal(mesh, **options):
+def unfit():
+    """How meshes are refused that do not go with the parameters."""
+    devices = np.array(jax.devices())
+    auto = partial(Mesh, axis_types=(AxisType.Auto,) * 2)
+    loss, plane, data = network_setting(auto(devices.reshape(2, 2), NAMES))
+    ask_on = lambda mesh: refusal(lambda: nv.evaluate(loss, plane, X, Y, batches=data, mesh=mesh))  # noqa: E731
+    odd = auto(devices[:3].reshape(1, 3), NAMES)
+    return {"name": ask_on(auto(devices.reshape(2, 2), ("grid", "tensor"))), "uneven": ask_on(odd)}
+
+
+def refusal(work):
     try:
-        cut(mesh, **options)
+        work()
     except ValueError as error:
         return str(error)
 
@@ -73,5 +260,5 @@ if __name__ == "__main__":
     what, folder, address, processes, number = sys.argv[1:]
     if int(processes) > 1:
         jax.distributed.initialize(address, int(processes), int(number))
-    grid = jax.make_mesh((jax.device_count(),), ("grid",), axis_types=(jax.sharding.AxisType.Auto,))
+    grid = jax.make_mesh((jax.device_count(),), ("grid",), axis_types=(AxisType.Auto,))
     {"dies": dies, "evaluates": evaluates}[what](Path(folder), grid)

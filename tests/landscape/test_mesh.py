@@ -13,7 +13,9 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import zarr
 
+import nagviz as nv
 from nagviz.landscape.slicing import _by_tiles
 from nagviz.landscape.tiles import windows
 
@@ -81,6 +83,74 @@ def test_devices_and_processes_give_the_slice_of_one_device(seen):
             np.testing.assert_allclose(gradient, alone.gradient, rtol=1e-5, atol=1e-6)
 
 
+def test_statistics_and_refinement_are_spread_too(seen):
+    for run in seen["runs"]:
+        np.testing.assert_allclose(run["recomputed"], HERE["recomputed"](), rtol=1e-6)
+        np.testing.assert_allclose(run["refined"], HERE["refined"](), rtol=1e-6)
+
+
+def test_a_model_that_is_split_over_devices_or_processes_gives_the_slice_of_one_device(seen):
+    values, gradient = HERE["network"]()
+    for run in seen["runs"]:
+        assert len(run["networks"]) >= 2
+        for name, made in run["networks"].items():
+            np.testing.assert_allclose(made[0], values, rtol=1e-6, err_msg=name)
+            np.testing.assert_allclose(made[1], gradient, rtol=1e-5, atol=1e-6, err_msg=name)
+
+
+def test_the_programs_of_a_slice_talk_along_the_axes_of_the_model_alone(seen):
+    """That of a mesh of points is for all four devices, which never talk; that of a model for the two that hold it."""
+    kernels = seen["runs"][0]["kernels"]
+    assert kernels == {"grid": [4, []], "Auto": [2, ["all-reduce"]], "Explicit": [2, ["all-reduce"]]}
+
+
+def test_a_mesh_that_does_not_go_with_the_parameters_is_refused_by_name(seen):
+    refused = seen["runs"][0]["refused"]
+    assert (
+        "plane.origin['in'] is split over an axis 'model', which mesh with axes ('grid', 'tensor')" in refused["name"]
+    )
+    assert "plane.origin['in'] of shape (4, 8) cannot be split evenly over 3 devices" in refused["uneven"]
+
+
+def test_a_path_of_split_parameters_is_written_by_those_that_hold_them_and_read_by_anybody(seen):
+    file, steps = seen["folder"] / "path.zarr", range(9)
+    path, facts = nv.load_trajectory(file)
+    assert facts == {"seconds": 1.5}
+    np.testing.assert_array_equal(path.steps, steps)
+    for name, leaf in HERE["walk"](steps).items():
+        np.testing.assert_array_equal(path.params[name], leaf)
+    assert list(nv.load_trajectory(file, point="loss")[0].params) == [0, 0.5, 1, 1.5, 0, 0.5, 1, 1.5, 2]
+    told = [run["together"]["path"] for run in seen["both"]]
+    assert [part["rows before the commit"] for part in told] == [4, 4]
+    wrote = [{json.dumps(part) for part in one["wrote"]} for one in told]
+    assert not wrote[0] & wrote[1]
+    assert [len(parts) for parts in wrote] == [4 + 3, 4]  # halves of two leaves each; the first has the rest
+    chunks = zarr.open_array(file / "params.rows", mode="r").chunks, zarr.open_array(file / "params.columns").chunks
+    assert [chunk[1:] for chunk in chunks] == [(2, 3), (2, 2)]
+
+
+def test_the_plane_of_a_split_path_is_found_without_gathering_it(seen):
+    path = nv.Trajectory(np.arange(9), HERE["walk"](range(9)))
+    plane = nv.pca_plane(path)
+    expected = nv.project(plane, path)
+    for told in (run["together"]["path"] for run in seen["both"]):
+        assert told["axes"]  # are split as the origin is
+        assert told["read at most"] == 9 * 6  # rows of one part
+        np.testing.assert_allclose(told["explained"], plane.explained, rtol=1e-6)
+        np.testing.assert_allclose(told["coordinates"], expected.coordinates, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(told["residual"], expected.residual, rtol=1e-4, atol=1e-6)
+
+
+def test_a_path_goes_on_on_fewer_devices_and_not_where_two_would_write_one_chunk(seen):
+    assert (
+        "was begun in parts of [2, 4], of which [[0, 2], [0, 2]] is no whole number"
+        in seen["runs"][0]["refused"]["path"]
+    )
+    path, facts = nv.load_trajectory(seen["folder"] / "two.zarr")
+    assert facts == {}
+    np.testing.assert_array_equal(path.params["columns"], HERE["walk"](range(9))["columns"])
+
+
 def test_what_a_killed_process_had_finished_is_gone_on_from(seen):
     """By two processes, and by one of one device; the one that was left was told what to do."""
     assert "start them again" in seen["told"]
@@ -88,17 +158,17 @@ def test_what_a_killed_process_had_finished_is_gone_on_from(seen):
     assert {path: seen["after"][path] for path in seen["kept"]} == seen["kept"]  # none was done anew
     alone = cut(effort=TILES, store=seen["folder"] / "copy")
     for run in seen["both"]:
-        rows, values = run["resumed"]
+        rows = run["together"]["rows"]
         assert 0 < rows[0] <= rows[-1] == 3
-        np.testing.assert_allclose(values, alone.values, rtol=1e-6)
+        np.testing.assert_allclose(run["together"]["values"], alone.values, rtol=1e-6)
     np.testing.assert_array_equal(cut(effort=TILES).values, alone.values)
 
 
 def test_processes_refuse_the_tiles_of_another_slice_and_unlike_inputs_together(seen):
     for run in seen["both"]:
-        assert "holds tiles of another slice, with another axes (" in run["another"]
-        assert "there, " in run["another"]
-        assert "must be given the same inputs, but axes, data differ" in run["unlike"]
+        assert "holds tiles of another slice, with another axes (" in run["together"]["another"]
+        assert "there, " in run["together"]["another"]
+        assert "must be given the same inputs, but axes, data differ" in run["together"]["unlike"]
     assert not (seen["folder"] / "none").exists()
 
 
@@ -112,8 +182,10 @@ def test_every_device_has_as_many_points_as_any_other():
 
 
 def test_a_mesh_that_does_not_fit_is_refused():
-    mesh = jax.make_mesh((1, 1), ("grid", "model"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
-    with pytest.raises(ValueError, match=r"one axis.*'model'"):
+    mesh = jax.make_mesh((1, 1), ("data", "model"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    with pytest.raises(
+        ValueError, match=r"name that over which points are spread 'grid', got axes \('data', 'model'\)"
+    ):
         cut(mesh)
     with pytest.raises(ValueError, match=r"jax\.make_mesh.*got int"):
         cut(4)

@@ -1,0 +1,121 @@
+"""Leaves piece by piece: the shards of an array that lies on several devices, the chunks of one on disk.
+
+What is summed over all parameters is summed over such pieces, each by the process that has it, and then over the
+processes. So no process ever holds more than its own part of an array that is split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import product
+from typing import Any
+
+import jax
+import numpy as np
+
+from nagviz.landscape.peers import ALONE, Team, everyone, of_all
+
+Window = tuple[tuple[int, int], ...]  # a part of an array: along each of its axes, from where to where
+
+
+def is_split(leaf: Any) -> bool:
+    """Whether an array lies on several devices, of which none has all of it."""
+    return isinstance(leaf, jax.Array) and split_of(leaf) is not None
+
+
+def split_of(leaf: Any) -> Any:
+    """How an array, or one that is only told of, is split over devices; None if every one has all of it."""
+    sharding = getattr(leaf, "sharding", None)
+    return None if sharding is None or sharding.is_fully_replicated else sharding
+
+
+def owned(sharding: Any, shape: tuple[int, ...], team: Team) -> list[Window]:
+    """The parts of an array that this process, and no other one of a team, answers for."""
+    if sharding is None:
+        return [] if team.number else [tuple((0, size) for size in shape)]
+    owners: dict[Window, Any] = {}
+    for device, index in sharding.devices_indices_map(shape).items():
+        owners.setdefault(window_of(index, shape), device)
+    return [window for window, device in owners.items() if device.process_index == jax.process_index()]
+
+
+def sharers(leaves: Iterable[Any]) -> Team:
+    """The processes that hold arrays together, each a part; this one alone where it has them whole."""
+    splits = filter(None, map(split_of, leaves))
+    return ALONE if all(sharding.is_fully_addressable for sharding in splits) else everyone()
+
+
+def total(team: Team, value: np.ndarray) -> np.ndarray:
+    """The sum of what the processes have found, each in its windows."""
+    return of_all(team, value).sum(axis=0)
+
+
+def own_shards(leaf: jax.Array) -> dict[Window, jax.Shard]:
+    """The parts of an array that this process holds, each once."""
+    return {window_of(shard.index, leaf.shape): shard for shard in leaf.addressable_shards}
+
+
+def window_of(index: Sequence[slice], shape: Sequence[int]) -> Window:
+    """The part that an index of slices picks."""
+    return tuple(part.indices(size)[:2] for part, size in zip(index, shape, strict=True))
+
+
+def index_of(window: Window) -> tuple[slice, ...]:
+    """The index that picks a part."""
+    return tuple(slice(*edges) for edges in window)
+
+
+def windows_for_sum(leaves: Sequence[Any], shape: tuple[int, ...], team: Team) -> list[Window]:
+    """Windows of arrays of one shape, that may be stacked, such that all processes together go through all once."""
+    if (split := next(filter(is_split, leaves), None)) is not None:
+        mine = [shard.index for shard in split.addressable_shards if shard.replica_id == 0]
+        return [window_of(index[len(index) - len(shape) :], shape) for index in mine]
+    return [] if team.number else _by_chunks(leaves, shape)
+
+
+def windows_here(leaves: Sequence[Any], shape: tuple[int, ...]) -> list[Window]:
+    """Windows that make up what this process holds of the first array, or all where that is not split."""
+    return list(own_shards(leaves[0])) if is_split(leaves[0]) else _by_chunks(leaves, shape)
+
+
+def _by_chunks(leaves: Sequence[Any], shape: tuple[int, ...]) -> list[Window]:
+    """Windows whose edges are those of the chunks of an array on disk, so that each is read once."""
+    steps = shape
+    for leaf in leaves:
+        if hasattr(leaf, "chunk_layout") and shape:
+            steps = leaf.chunk_layout.read_chunk.shape[-len(shape) :]
+    ranges = [range(0, size, step or size or 1) for size, step in zip(shape, steps, strict=True)]
+    return [
+        tuple((start, min(start + part.step, size)) for start, part, size in zip(at, ranges, shape, strict=True))
+        for at in product(*ranges)
+    ]
+
+
+def read_window(leaf: Any, window: Window) -> np.ndarray:
+    """A part of an array, of each of its points where it is stacked.
+
+    Raises:
+        ValueError: the array is split over processes along other edges than the window's.
+    """
+    lead = np.ndim(leaf) - len(window)
+    window = (*((0, size) for size in np.shape(leaf)[:lead]), *window)
+    if is_split(leaf):
+        shards = own_shards(leaf)
+        if window in shards:
+            return np.asarray(shards[window].data)
+        if not leaf.is_fully_addressable:
+            raise ValueError(
+                f"arrays over several processes must be split alike, got one of shape {leaf.shape} with "
+                f"{leaf.sharding}; give it the sharding of the parameters by jax.device_put"
+            )
+    return np.asarray((leaf if hasattr(leaf, "chunk_layout") else np.asarray(leaf))[index_of(window)])
+
+
+def joined(shape: tuple[int, ...], sharding: Any, parts: dict[Window, np.ndarray]) -> Any:
+    """An array of parts by their windows: split in a way, or, without one, whole."""
+    if sharding is not None:
+        return jax.make_array_from_callback(shape, sharding, lambda index: parts[window_of(index, shape)])
+    whole = np.empty(shape, next(iter(parts.values())).dtype)
+    for window, part in parts.items():
+        whole[index_of(window)] = part
+    return whole
