@@ -4,7 +4,10 @@ import re
 import runpy
 from pathlib import Path
 
+import pytest
 from PIL import Image
+
+from nagviz.experiment.config import dump, load
 
 ROOT = Path(__file__).parents[1]
 GALLERY = ROOT / "experiments" / "gallery"
@@ -34,6 +37,14 @@ def test_the_emblem_is_made_as_it_stands_in_the_gallery(tmp_path):
         assert "in units of its length |s| = 0.169" in text
     with Image.open(tmp_path / "emblem.png") as made, Image.open(GALLERY / "emblem.png") as shown:
         assert made.size == shown.size
+
+
+@pytest.mark.parametrize("name", make["SHOWN"])
+def test_a_reduced_form_is_a_run_and_the_same_one_when_it_is_read_back(name, tmp_path):
+    shown, file = make["SHOWN"][name], tmp_path / "reduced.toml"
+    config = load(ROOT / "experiments" / f"{shown.experiment}.toml", shown.reduced)
+    file.write_text(dump(config), encoding="utf-8")
+    assert load(file) == config
 
 
 def test_the_reduced_form_runs_an_experiment_and_draws_it_again_to_the_byte(tmp_path):

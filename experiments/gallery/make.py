@@ -140,7 +140,7 @@ BEALE = "functions=[{ kind = 'beale', start = [1.0, 1.5], x = [-0.5, 4.0], y = [
 PLANAR = ("steps=4", "slice.grid=5", BEALE, _two())
 SHOWN = {
     "digits": Shown("digits", drawn("landscape"), (*SHORT, _two())),
-    "family": Shown("family", drawn("family"), ("functions.0.steps=4", *SHORT)),
+    "family": Shown("family", drawn("family"), ("functions.0.steps=4", "optimizers.12.steps=2", *SHORT)),
     "field": Shown("rosenbrock", drawn("field", problem="beale"), PLANAR),
     "rosenbrock": Shown("rosenbrock", drawn("landscape"), PLANAR),
     "surface": Shown("article", drawn("surface"), (*SHORT, "seeds=1", _two())),
@@ -148,7 +148,7 @@ SHOWN = {
     "autoencoder": Shown(
         "autoencoder",
         by_momentum,
-        (*SHORT, "seeds=1", _two('schedule = { kind = "sutskever", maximum = 0.9 }')),
+        (*SHORT, "seeds=1", _two('schedule = { kind = "sutskever", maximum = 0.9, period = 2 }')),
     ),
 }
 

@@ -32,6 +32,9 @@ TALL = 0.6  # height to width of a slice that has a detail in its corner, withou
 ROOM = 0.45  # the least height under a step for its detail, likewise
 WIDE = 0.75  # the most height to width of a detail
 ROUNDING = 1e-3  # of a length, beyond which a difference is more than float32's rounding
+SHORTEST = 4.0  # velocity, in lengths of what the rounding of the parameters adds to them
+STEADIEST = 0.5  # of a step: by so much may it change where each parameter is rounded the other way
+FLATTEST = 32.0  # loss in the plane, in roundings of the loss
 
 STEP = ("x", "next x", "next y")
 GRADIENT = ("heavy ball", "gradient descent")  # the rivals of a method on plain gradients
@@ -88,7 +91,8 @@ def dissect(
     Raises:
         ValueError: the state holds no look-ahead, or an outer one; the velocity is zero, as it is before the first
             step and after a restart; the optimizer does not move here, or a restart rule takes the step back; the
-            step goes along the velocity, so that there is no plane.
+            step goes along the velocity, so that there is no plane; velocity, step or what they change of the loss is
+            no more than rounding.
 
     Example:
         >>> import jax, jax.numpy as jnp, optax, nagviz as nv
@@ -107,6 +111,7 @@ def dissect(
     judged = judged or loss
     evaluate = partial(landscape.evaluate, judged, plane, batches=batches, **options)
     cut, *detail = (_evaluated(evaluate, axes, knots) for axes in _windows(points, grid))
+    _require_relief(cut.values, params)
     return Anatomy(
         cut,
         iterate=points["x"],
@@ -136,6 +141,7 @@ def _taken_apart(loss, optimizer, state, params, batch) -> tuple[landscape.Plane
     back, rested = _back(state, params), at_rest(state)
     moved = move(state, params, batch)
     own = _own_step(moved, move(rested, params, batch))
+    _require_more_than_rounding(params, back, own, lambda nudged: move(rested, nudged, batch))
     plain = _is_along(own, moved.gradient)
     ends = dict(zip(STEP, (back, moved.step, _sum(moved.step, moved.velocity)), strict=True))
     if _length(moved.step):  # a heavy ball would have itself for a rival
@@ -218,6 +224,42 @@ def _own_step(moved: Moved, standing: Moved):
     if taken > ROUNDING * _length(own):
         raise ValueError("state is one in which a restart rule takes the step back; take another step")
     return own
+
+
+def _require_more_than_rounding(params, back, own, standing: Callable[[Any], Moved]) -> None:
+    """Refuse a velocity as short as what the parameters are rounded by, and a step that turns with that."""
+    rounded = jax.tree.map(lambda leaf: leaf * _eps(leaf), params)
+    if _length(back) < SHORTEST * _length(rounded):
+        raise ValueError(
+            f"state has a velocity of length {_length(back):.2g}, no more than the parameters are rounded by: there is "
+            "no look-ahead to draw but noise; take an earlier step"
+        )
+    moved = standing(jax.tree.map(lambda leaf, by: leaf + by * _signs(leaf), params, rounded))
+    other = moved.step if _length(moved.step) else moved.velocity
+    if _length(jax.tree.map(jnp.subtract, other, own)) > STEADIEST * _length(own):
+        raise ValueError(
+            f"the step is of length {_length(own):.2g}, and where the parameters are rounded otherwise it is another "
+            "one: it is rounding and no gradient; take an earlier step"
+        )
+
+
+def _signs(leaf) -> np.ndarray:
+    return np.where(np.arange(np.size(leaf)) % 2, -1, 1).reshape(np.shape(leaf)).astype(leaf.dtype)
+
+
+def _eps(leaf) -> float:
+    return float(jnp.finfo(leaf.dtype).eps)
+
+
+def _require_relief(values: np.ndarray, params) -> None:
+    finite = values[np.isfinite(values)]
+    single = float(np.finfo(np.float32).eps)  # in which a loss is summed that is not of float64 alone
+    eps = min(single, max(map(_eps, jax.tree.leaves(params))))
+    if finite.size and 0 < np.ptp(finite) < FLATTEST * eps * np.abs(finite).max():
+        raise ValueError(
+            f"the loss changes by {np.ptp(finite):.2g} in the plane of the step, no more than the rounding of "
+            f"{np.abs(finite).max():.4g}: it would be drawn as noise; take an earlier step"
+        )
 
 
 def _is_along(step, gradient) -> bool:

@@ -64,6 +64,12 @@ def cut_run(
         Refusal: the folder holds no finished run, or has not what is asked for; an option that the plane has no
             use for; or its config names code that is not trusted.
     """
+    report.require_run(folder)
+    with report.alone(folder, "copy it and cut the copy"):
+        _cut_run(folder, request, overwrite, trust, mesh)
+
+
+def _cut_run(folder: Path, request: Request, overwrite: bool, trust: bool, mesh) -> None:
     config = load(report.require_run(folder))
     problems = make_problems(config, trust=trust)
     report.require_same_inputs(folder / "environment.json", facts(config, problems))

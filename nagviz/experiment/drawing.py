@@ -21,7 +21,7 @@ from nagviz.experiment import report
 from nagviz.experiment.ahead import lookaheads
 from nagviz.experiment.config import load
 from nagviz.experiment.noise import METHODS, largest_noise, nesterov
-from nagviz.experiment.observing import DEGREES
+from nagviz.experiment.observing import DEGREES, LABELS, ON_DEVICE
 from nagviz.experiment.report import ABOUT, FORMATS, Refusal, Row
 from nagviz.experiment.summary import FORMATS as TELLINGS
 from nagviz.experiment.summary import Summary, summarise
@@ -158,14 +158,22 @@ def _last_picture(folder: Path) -> Picture:
 
 def curves(folder: Path, ways: Ways) -> figures.Figure:
     """What was measured over the steps: every measure, or the first of every problem where there are several."""
-    trials = _trials(folder)
+    trials, observed = _trials(folder), report.read_facts(folder).get("observed samples", {})
     several = _is_several(trials)
     panels: dict[str, dict[str, tuple]] = {}
     for problem, of_problem in trials.items():
         for name, series in list(_measured(of_problem).items())[: 1 if several else None]:
-            panels[f"{problem}: {name}" if several else name] = series
-    note = "\n".join(line for line in (_lost(_shown(folder)), _spread_over(trials)) if line) or None
-    return figures.curves(panels, note=note, linear=(DEGREES,), **ways)
+            named = _over_samples(name, observed.get(problem or next(iter(observed), None)))
+            panels[f"{problem}: {named}" if several else named] = series
+    note = "\n".join(line for line in ("; ".join(_divergences(trials)), _spread_over(trials)) if line) or None
+    linear = [name for name in panels if DEGREES in name]
+    return figures.curves(panels, note=note, linear=linear, **ways)
+
+
+def _over_samples(name: str, count: int | None) -> str:
+    """A measure, and of how few training samples it is where it is observed of some."""
+    few = count is not None and name in [LABELS[observed] for observed in ON_DEVICE]
+    return f"{name}, of {count:,} training samples" if few else name
 
 
 def _first_of(trials: Trials) -> str | None:
@@ -455,7 +463,9 @@ def draw(
 def _suits(drawing: Drawing, formats: Sequence[str], ways: Ways) -> bool:
     """Whether a figure that nobody named can be had so."""
     is_figure = "png" in drawing.able
-    return {*formats} <= {*drawing.able, *drawing.files} and (is_figure or "width" not in ways)
+    if "width" in ways and (not is_figure or {*formats} & {*drawing.files}):
+        return False
+    return {*formats} <= {*drawing.able, *drawing.files}
 
 
 def _require_fitting(chosen: Mapping[str, Drawing], formats: Sequence[str], ways: Ways) -> None:
@@ -463,6 +473,8 @@ def _require_fitting(chosen: Mapping[str, Drawing], formats: Sequence[str], ways
         for suffix in formats:
             if suffix not in (able := (*drawing.able, *drawing.files)):
                 raise Refusal(f"--format {suffix}: {name} has {', '.join(able)}")
+            if suffix in drawing.files and "width" in ways:
+                raise Refusal(f"--width does nothing to {name}.{suffix}, which has no size in inches; leave it out")
     taken = {"width", *(key for drawing in chosen.values() for key in drawing.takes)}
     for key in ways:
         if key not in taken:
@@ -582,14 +594,18 @@ def _values(rows: Sequence[Row], name: str) -> np.ndarray:
 
 def _lost(shown: Shown) -> str | None:
     """Who is not drawn."""
-    return "; ".join(_divergences(shown)) or None
+    trials = {problem: {name: {None: rows} for name, rows in of.items()} for problem, of in shown.items()}
+    return "; ".join(_divergences(trials)) or None
 
 
-def _divergences(shown: Shown) -> Iterator[str]:
-    for problem, of_problem in shown.items():
-        for optimizer, rows in of_problem.items():
-            if "diverged" in rows[-1]:
-                yield f"{optimizer} diverged at step {rows[-1]['diverged']}" + (f" of {problem}" if problem else "")
+def _divergences(trials: Trials) -> Iterator[str]:
+    """Of several seeds each by its own."""
+    for problem, of_problem in trials.items():
+        for optimizer, seeds in of_problem.items():
+            for seed, rows in seeds.items():
+                if "diverged" in rows[-1]:
+                    which = f"{optimizer} (seed {seed})" if len(seeds) > 1 else optimizer
+                    yield f"{which} diverged at step {rows[-1]['diverged']}" + (f" of {problem}" if problem else "")
 
 
 def _told(picture: Picture) -> str | None:

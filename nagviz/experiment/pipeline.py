@@ -63,7 +63,7 @@ def run(
         _carry_out(config, folder, problems, methods, layout, mesh)
 
 
-_LARGE = 4 * 10**9  # bytes, from which on a run tells beforehand what it will write
+_LARGE = 4 * 10**9  # bytes, from which on a run tells beforehand what it will write, as it does where the disk is full
 
 
 def _warn_of_size(problems: list[Problem], folder: Path) -> None:
@@ -71,12 +71,13 @@ def _warn_of_size(problems: list[Problem], folder: Path) -> None:
         _of_a_path(problem) * len(problem.seeds) * sum(len(rival.learning_rates) for rival in problem.rivals)
         for problem in problems
     )
-    if size > _LARGE:
-        there = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
-        free = bytes_in_words(shutil.disk_usage(there).free)
+    there = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+    free = shutil.disk_usage(there).free
+    if size > min(_LARGE, free):
         print(
-            f"warning: the paths of this run may take {bytes_in_words(size)}, and {free} are free; fewer snapshots "
-            "(every, snapshots), seeds, learning rates or optimizers take less",
+            f"warning: the paths of this run may take {bytes_in_words(size)}, and {'only ' * (size > free)}"
+            f"{bytes_in_words(free)} are free; fewer snapshots (every, snapshots), seeds, learning rates or optimizers "
+            "take less, and least takes [projection]",
             file=sys.stderr,
         )
 
@@ -122,10 +123,11 @@ def _race(problem: Problem, folder: Path, number: int, advance, mesh) -> list[St
             run_trials(course, group, partial(advance, task), mesh if problem.batches else None)
     standings = read_standings(problem, folder, number)
     for standing in standings:
-        for outcome in standing.chosen:
+        for outcome in (outcome for outcomes in standing.grid.values() for outcome in outcomes):
             if outcome.diverged is not None:
-                seed = f" (seed {outcome.seed})" if len(problem.seeds) > 1 else ""
-                print(f"{problem.name}: {standing.rival}{seed} diverged at step {outcome.diverged}", file=sys.stderr)
+                rate = f" at {outcome.learning_rate:g}" if len(standing.grid) > 1 else ""
+                which = rate + (f" (seed {outcome.seed})" if len(problem.seeds) > 1 else "")
+                print(f"{problem.name}: {standing.rival}{which} diverged at step {outcome.diverged}", file=sys.stderr)
     return standings
 
 

@@ -19,7 +19,7 @@ from nagviz.experiment.data import Dataset, breast_cancer, digest
 from nagviz.experiment.functions import Landscape
 from nagviz.experiment.measures import AT_ONCE, Measure, mean_over, measurer, of_point, predictor
 from nagviz.experiment.models import QUANTITIES, SCORES
-from nagviz.experiment.observing import observer
+from nagviz.experiment.observing import ON_DEVICE, observer
 from nagviz.experiment.own import require_trust, source_digest
 from nagviz.experiment.report import Refusal
 from nagviz.experiment.rivals import Rival, make_rival
@@ -127,6 +127,12 @@ class Problem(NamedTuple):
         return int(self.snapshots[-1])
 
     @property
+    def observed_samples(self) -> int:
+        """Over which is what is observed on the device; 0 where nothing is, or no samples are needed."""
+        samples = jax.tree.leaves(self.probe.samples) if self.probe and {*self.observed} & {*ON_DEVICE} else []
+        return len(samples[0]) if samples else 0
+
+    @property
     def data(self) -> list[Any] | None:
         """The samples that are cut, as one batch."""
         return None if self.batches is None else [self.sliced.samples]
@@ -154,7 +160,9 @@ def facts(config: Config, problems: Sequence[Problem]) -> dict[str, Any]:
     data = {problem.name: problem.digest for problem in problems if problem.digest}
     code = {key: source_digest(name) for key, name in own_code(config).items() if name}
     whence = {problem.name: _placeless(problem.source) for problem in problems if problem.source}
-    return {"seeds": problems[-1].seeds, "data": data, "sources": whence, **({"code": code} if code else {})}
+    few = {problem.name: problem.observed_samples for problem in problems if problem.observed_samples}
+    more = {name: told for name, told in {"code": code, "observed samples": few}.items() if told}
+    return {"seeds": problems[-1].seeds, "data": data, "sources": whence, **more}
 
 
 def _placeless(source: str) -> str:

@@ -6,10 +6,21 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
+from pydantic import BaseModel
+
 from nagviz.experiment.keys import Key, at
 from nagviz.experiment.sentences import choice, shown
 from nagviz.experiment.tables.functions import TestFunction
-from nagviz.experiment.tables.optimizers import Member, Method, Optimizer, Outer, Solo
+from nagviz.experiment.tables.optimizers import (
+    Exponential,
+    Member,
+    Method,
+    Optimizer,
+    Outer,
+    Solo,
+    SpeedRestart,
+    Sutskever,
+)
 from nagviz.experiment.tables.runs import ON_DATA
 
 
@@ -98,12 +109,22 @@ def _parts(document: dict[str, Any], table: dict[str, Any]) -> Iterator[tuple[Ke
 
 
 _TO_THE_END = ("cosine", "linear", "warmup_cosine")
-_OUTER_STEPS = Outer.model_fields["steps"].default
+
+
+def _default(table: type[BaseModel], key: str) -> Any:
+    return table.model_fields[key].default
+
+
+_OUTER_STEPS = _default(Outer, "steps")
 _REACHES = (  # a part of the table, its kinds, a count of steps in it, by default, and what would never happen
     (("learning_rate_schedule",), _TO_THE_END, "steps", None, "the learning rate never comes to its end"),
     (("learning_rate_schedule",), ("step",), "at", None, "the learning rate never changes there"),
-    (("schedule",), ("sutskever",), "period", None, "the momentum never rises"),
+    (("learning_rate_schedule",), ("exponential",), "steps", _default(Exponential, "steps"), "it never falls so far"),
+    (("schedule",), ("sutskever",), "period", _default(Sutskever, "period"), "the momentum never rises"),
+    (("schedule",), ("sutskever",), "final_steps", None, "there are not so many to be the last"),
     (("restart",), ("periodic",), "period", None, "there is no restart"),
+    (("restart",), ("speed",), "min_age", _default(SpeedRestart, "min_age"), "there is no restart"),
+    ((), ("ogm",), "horizon", None, "its last coefficients are never used"),
     (("outer",), (None,), "steps", _OUTER_STEPS, "there is no outer step"),
     ((), ("outer_nesterov",), "steps", _OUTER_STEPS, "there is no outer step"),
 )
@@ -122,7 +143,7 @@ def _beyond_the_run(document: dict[str, Any], table: dict[str, Any]) -> Iterator
             told = (
                 f"must be {'less than' if isinstance(asked, list) else 'at most'} the {max(lengths)} steps of the run"
             )
-            yield (*place, key), f"{told}, or {idle}, got {shown(asked)}"
+            yield (*place, key), f"{told}, or {idle}, got {shown(asked)}{'' if key in part else ', the default'}"
 
 
 def _lengths(document: dict[str, Any]) -> list[Any]:
@@ -218,6 +239,12 @@ def _divisions(document: dict[str, Any]) -> Iterator[tuple[Key, str]]:
 
 def _spaced(document: dict[str, Any]) -> Iterator[tuple[Key, str]]:
     """What does not go with snapshots that are spaced in the logarithm of the step."""
+    lengths, count = [n for n in _lengths(document) if type(n) is int], document["snapshots"]
+    if type(count) is int and lengths and count > min(lengths) + 1:
+        yield (
+            ("snapshots",),
+            f"must be at most {min(lengths) + 1}, the start and each of the {min(lengths)} steps, got {count}",
+        )
     if document.get("every", 1) != 1:  # as a config with all defaults has it
         yield ("snapshots",), "stands in the place of every; leave one of them out"
     if isinstance(document.get("sharpness"), dict):

@@ -187,11 +187,18 @@ def _dissected(found: Found) -> Anatomy:
             step=found.at,
             method=found.rival.name,
             knots=view.knots,
-            quantity=re.sub(r"[\d,]+ samples", f"{view.samples:,} samples", problem.quantity),
+            quantity=_quantity(problem, view),
             effort=EFFORT._replace(points=KNOTS),  # a few are tried first
         )
     except ValueError as error:
         raise Refusal(f"step {found.at} of {found.rival.name}: {error} (--at another)") from None
+
+
+def _quantity(problem: Problem, view: _View) -> str:
+    """With the samples that are looked at, where the loss is one of batches."""
+    return (
+        re.sub(r"[\d,]+ samples", f"{view.samples:,} samples", problem.quantity) if view.samples else problem.quantity
+    )
 
 
 class _View(NamedTuple):

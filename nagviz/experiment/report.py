@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import errno
 import hashlib
 import io
 import json
@@ -15,6 +14,7 @@ import time
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import machine, python_version, system
@@ -93,7 +93,7 @@ def start_folder(folder: Path, config: str, facts: Mapping[str, Any], *, resume:
         facts: what else the results depend on, for `environment.json`; "data" are the digests of the arrays, "code"
             those of the files of the user's own.
         resume: go on in a folder that holds the same config; one that holds nothing is begun, which is told. What a run
-            was begun with stays on record, and what is other now is added.
+            was begun with stays on record, and when it was gone on with, and what was other then, is added.
         overwrite: delete what an earlier run wrote there.
 
     Raises:
@@ -108,7 +108,7 @@ def start_folder(folder: Path, config: str, facts: Mapping[str, Any], *, resume:
         if there and resume:
             _require_same(written, config)
             require_same_inputs(facts_file, facts)
-            _note_versions(facts_file)
+            _note_resumption(facts_file)
         elif resume:
             print(f"note: {folder} holds no run yet; it is begun", file=sys.stderr)
         if overwrite:
@@ -126,10 +126,15 @@ def start_folder(folder: Path, config: str, facts: Mapping[str, Any], *, resume:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path, otherwise: str = "name another folder by --out") -> Iterator[None]:
     """A run's folder, made if it is not there, for this process alone as long as it lives; a kill leaves no lock.
 
-    Where a file system has no locks, or Windows none of folders, there is none: two processes are then not kept apart.
+    Where a file system has no locks two processes are not kept apart, which is told, nor on Windows, whose folders have
+    none.
+
+    Args:
+        folder: of the run.
+        otherwise: what may be done in place of waiting for another process to end.
 
     Raises:
         Refusal: another process works in it, or it cannot be made.
@@ -143,23 +148,26 @@ def alone(folder: Path) -> Iterator[None]:
         raise Refusal(f"{error.filename or folder}: {error.strerror}; name another folder by --out") from error
     try:
         if held is not None:
-            _lock(held, folder)
+            _lock(held, folder, otherwise)
         yield
     finally:
         if held is not None:
             os.close(held)
 
 
-def _lock(held: int, folder: Path) -> None:
+def _lock(held: int, folder: Path, otherwise: str) -> None:
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise Refusal(
-            f"{folder} is being worked in by another process; wait until it has ended, or name another folder by --out"
+            f"{folder} is being worked in by another process; wait until it has ended, or {otherwise}"
         ) from None
     except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL):
-            raise
+        print(
+            f"note: {folder} is on a file system without locks ({error.strerror}): nothing keeps another process from "
+            "working in it at the same time, so take care that none does",
+            file=sys.stderr,
+        )
 
 
 def require_run(folder: Path) -> Path:
@@ -171,6 +179,18 @@ def require_run(folder: Path) -> Path:
     if not (folder / "environment.json").is_file():
         raise Refusal(f"{folder} holds no run; name the folder that nagviz run printed")
     return folder / "config.toml"
+
+
+def listed(value: Any) -> str:
+    """A fact of `environment.json` in words.
+
+    Example:
+        >>> listed([{"time": "2026-01-01T00:00:00+00:00", "jax": "0.10"}])
+        'time 2026-01-01T00:00:00+00:00 and jax 0.10'
+    """
+    if isinstance(value, dict):
+        return " and ".join(f"{key} {listed(item)}" for key, item in value.items())
+    return ", ".join(map(listed, value)) if isinstance(value, list) else str(value)
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
@@ -186,7 +206,8 @@ class Identity(NamedTuple):
     """Which run it is, wherever its folder lies."""
 
     name: str
-    fingerprint: str  # the SHA-256 of its config, as it is kept with all defaults, and of the digests of its data
+    # The SHA-256 of its config, as it is kept with all defaults, and of the digests of its data and of one's own code.
+    fingerprint: str
 
 
 def identity(folder: Path) -> Identity:
@@ -195,10 +216,15 @@ def identity(folder: Path) -> Identity:
     Raises:
         Refusal: the folder's config or facts are missing or damaged.
     """
-    data = read_facts(folder).get("data", {})
+    held = read_facts(folder)
+    digests = [held.get("data", {}), *([held["code"]] if "code" in held else [])]
     config = _kept(folder / "config.toml", str)
     name = _kept(folder / "config.toml", tomllib.loads).get("name", "")
-    return Identity(name, hashlib.sha256((config + json.dumps(data, sort_keys=True)).encode()).hexdigest())
+    return Identity(name, hashlib.sha256((config + "".join(map(_sorted, digests))).encode()).hexdigest())
+
+
+def _sorted(digests: Mapping[str, str]) -> str:
+    return json.dumps(digests, sort_keys=True)
 
 
 def _is_free(folder: Path, config: str) -> bool:
@@ -251,13 +277,12 @@ def _kept(file: Path, parse: Callable[[str], Any]) -> Any:
         raise Refusal(f"{file} is damaged: {error}; give it back, or --overwrite, or --out DIR") from None
 
 
-def _note_versions(written: Path) -> None:
-    """Tell what is other than when the run was begun, and put it on record where it was not last time."""
+def _note_resumption(written: Path) -> None:
+    """Put on record that the run is gone on with, and when; tell what is other than when it was begun."""
     before, present = _kept(written, _facts), environment()
     other = {what: now for what, now in present.items() if before.get(what, now) != now}
-    resumed = before.get("resumed", [])
-    if other != (resumed[-1] if resumed else {}):
-        write(written, json.dumps({**before, "resumed": [*resumed, other]}, indent=2) + "\n")
+    resumed = [*before.get("resumed", []), {"time": datetime.now(UTC).isoformat(timespec="seconds"), **other}]
+    write(written, json.dumps({**before, "resumed": resumed}, indent=2) + "\n")
     changed = [f"{what} {before[what]}, now {now}" for what, now in other.items()]
     if changed:
         print(

@@ -58,7 +58,7 @@ def grid_rows(problems: Sequence[Problem], standings: Standings) -> list[Row]:
             **means(outcomes, [problem.validated]),
             **_steps_column(problem, outcomes),
             "chosen": "yes" if rate == _chosen_rate(problem, standing) else "",
-            "note": _lost(outcomes),
+            "note": _lost(outcomes, [problem.validated]),
         }
         for problem, standing in _each(problems, standings)
         if len(standing.grid) > 1
@@ -81,7 +81,7 @@ def _result(problem: Problem, standing: Standing) -> Row:
     outcomes = standing.chosen
     rate = _chosen_rate(problem, standing)
     row = {"learning rate": rate, **means(outcomes, list(problem.measures))}
-    notes = [_lost(outcomes), _of_the_grid(standing, rate)]
+    notes = [_lost(outcomes, list(problem.measures)), _of_the_grid(standing, rate)]
     if problem.tolerance is not None:
         row |= _way(problem, outcomes)
         notes.append(_short(problem, outcomes))
@@ -166,13 +166,17 @@ def _spread(values: Sequence[float]) -> float:
     return float(np.std(values, ddof=1)) if np.isfinite(values).all() else math.nan
 
 
-def _lost(outcomes: Sequence[Outcome]) -> str:
-    """Which trials diverged, and when."""
-    lost = [outcome for outcome in outcomes if outcome.diverged is not None]
-    several = len(outcomes) > 1
-    return "; ".join(
-        f"{f'seed {outcome.seed} ' if several else ''}diverged at step {outcome.diverged}" for outcome in lost
-    )
+def _lost(outcomes: Sequence[Outcome], names: Sequence[str]) -> str:
+    """Which trials diverged, and when; and which of the others end with a measure of these names that is not finite."""
+    said = [(outcome.seed, _end(outcome, names)) for outcome in outcomes]
+    return "; ".join(f"{f'seed {seed} ' if len(said) > 1 else ''}{what}" for seed, what in said if what)
+
+
+def _end(outcome: Outcome, names: Sequence[str]) -> str:
+    if outcome.diverged is not None:
+        return f"diverged at step {outcome.diverged}"
+    ends = {name: float(outcome.measures[name][-1]) for name in names}
+    return " and ".join(f"ends with {name} {end}" for name, end in ends.items() if not math.isfinite(end))
 
 
 def _chosen_rate(problem: Problem, standing: Standing) -> float | None:

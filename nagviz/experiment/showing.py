@@ -122,6 +122,6 @@ def _versions(file: Path) -> Iterator[str]:
     try:
         held = json.loads(file.read_text(encoding="utf-8"))
         for name, value in held.items():
-            yield f"  {name}: {', '.join(map(str, value)) if isinstance(value, list) else value}"
+            yield f"  {name}: {report.listed(value)}"
     except (OSError, ValueError, AttributeError) as error:
         yield f"  {file} is damaged: {error}"

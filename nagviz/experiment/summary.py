@@ -82,15 +82,11 @@ def summarise(folder: Path) -> Summary:
         tables={title: rows for name, title in TABLES.items() if (rows := _rows(folder / f"{name}.csv"))},
         pictures=_pictures(folder, [table.name for table in run.optimizers]),
         data=_data(run, held),
-        facts={name: _listed(value) for name, value in held.items() if name not in ("data", "sources")},
+        facts={name: report.listed(value) for name, value in held.items() if name not in ("data", "sources")},
         again=_again(run),
         config=file.read_text(encoding="utf-8"),
         fingerprint=report.identity(folder).fingerprint[:12],
     )
-
-
-def _listed(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _rows(file: Path) -> list[Row]:

@@ -75,8 +75,8 @@ def snapshot_steps(steps: int, *, every: int | None = None, count: int | None = 
     Args:
         steps: of the training.
         every: one in so many; the last one is kept even where it is none of them.
-        count: so many in all, as evenly spaced in their logarithm as whole numbers can be. The steps that move most
-            are the first ones.
+        count: so many in all, at most `steps` + 1, as evenly spaced in their logarithm as whole numbers can be. The
+            steps that move most are the first ones.
 
     Returns:
         Increasing, int64, from 0 to `steps`.
@@ -95,9 +95,12 @@ def snapshot_steps(steps: int, *, every: int | None = None, count: int | None = 
         if every < 1:
             raise ValueError(f"every must be at least 1, got {every}")
         return np.append(np.arange(0, steps, every), steps)
-    if count < 2:
-        raise ValueError(f"count must be at least 2, for the start and the end, got {count}")
-    rest = min(count, steps + 1) - 1
+    if not 2 <= count <= steps + 1:
+        raise ValueError(
+            f"count must be at least 2, for the start and the end, and at most {steps + 1}, for the start and each of "
+            f"the {steps} steps, got {count}"
+        )
+    rest = count - 1
     if rest == 1:
         return np.array([0, steps])
     # 1, 2, 3, ... as long as the even spacing would fall between them.

@@ -207,6 +207,22 @@ def test_steps_without_an_anatomy_are_refused():
         dissect(lambda w: jnp.sum(w**2) / 2, optimizer, state, line + updates)
 
 
+def test_what_is_no_more_than_rounding_is_refused():
+    def look(point, velocity, height=0.0):
+        params = jnp.array(point)
+        state = optax.tree.set(optimizer.init(params), displacement=jnp.array(velocity))
+        return dissect(lambda w: jnp.sum((w - 1) ** 2) / 2 + height, optimizer, state, params, grid=3, effort=EFFORT)
+
+    optimizer = nv.nag(0.3, 0.8)
+    assert look([1.5, 0.3], [0.1, 0.0]).cut.values.shape == (3, 3)
+    with pytest.raises(ValueError, match="velocity of length 4e-16, no more than the parameters are rounded by"):
+        look([1.5, 0.3], [4e-16, 0.0])
+    with pytest.raises(ValueError, match="it is rounding and no gradient; take an earlier step"):
+        look([1.0, 1 + 3e-16], [0.1, 0.0])
+    with pytest.raises(ValueError, match=r"changes by .* no more than the rounding of 1e\+15"):
+        look([1.5, 0.3], [0.1, 0.0], height=1e15)
+
+
 def test_a_step_that_restarts_is_drawn_as_it_is():
     seen = dissected(nv.nag(RATE, 0.8, restart=nv.periodic_restart(5)))
     np.testing.assert_array_equal(seen.next_iterate, seen.next_lookahead)

@@ -710,7 +710,10 @@ TOGETHER = [
     ),
     (
         ["steps=5", "optimizers.1.outer={}"],
-        ["optimizers.1.outer.steps: must be at most the 5 steps of the run, or there is no outer step, got 10"],
+        [
+            "optimizers.1.outer.steps: must be at most the 5 steps of the run, or there is no outer step, "
+            "got 10, the default"
+        ],
     ),
     (
         ["optimizers.1={kind='outer_nesterov', learning_rate=0.1, steps=700}"],
@@ -726,6 +729,45 @@ TOGETHER = [
             "optimizers.1.schedule.period: must be at most the 600 steps of the run, or the momentum never rises, "
             "got 600.5"
         ],
+    ),
+    (
+        ["steps=5", "optimizers.1={kind='nag', name='b', learning_rate=1, schedule={kind='sutskever', maximum=1}}"],
+        [
+            "optimizers.1.schedule.period: must be at most the 5 steps of the run, or the momentum never rises, "
+            "got 250.0, the default"
+        ],
+    ),
+    (
+        [
+            "optimizers.1={kind='nag', name='b', learning_rate=1, "
+            "schedule={kind='sutskever', maximum=1, final_steps=601}}"
+        ],
+        [
+            "optimizers.1.schedule.final_steps: must be at most the 600 steps of the run, or there are not so many to "
+            "be the last, got 601"
+        ],
+    ),
+    (
+        ["optimizers.0.restart={kind='speed', min_age=601}"],
+        ["optimizers.0.restart.min_age: must be at most the 600 steps of the run, or there is no restart, got 601"],
+    ),
+    (
+        ["optimizers.1={kind='ogm', learning_rate=0.1, horizon=601}"],
+        [
+            "optimizers.1.horizon: must be at most the 600 steps of the run, or its last coefficients are never used, "
+            "got 601"
+        ],
+    ),
+    (
+        ["optimizers.1.learning_rate_schedule={kind='exponential', factor=0.5, steps=601}"],
+        [
+            "optimizers.1.learning_rate_schedule.steps: must be at most the 600 steps of the run, or it never falls so "
+            "far, got 601"
+        ],
+    ),
+    (
+        ["every=1", "snapshots=602"],
+        ["snapshots: must be at most 601, the start and each of the 600 steps, got 602"],
     ),
     (
         ["optimizers.1.learning_rate_schedule={kind='step', factor=0.1, at=[5, 5]}"],

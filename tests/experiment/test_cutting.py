@@ -16,7 +16,7 @@ from nagviz.experiment.cutting import Request, _name
 from nagviz.experiment.joining import Choice, between
 from nagviz.experiment.planes import KEPT, PLANES
 from nagviz.experiment.problems import Standpoint
-from nagviz.experiment.report import start_folder
+from nagviz.experiment.report import alone, start_folder
 from nagviz.landscape import load_slice, random_walk
 
 DIGITS = Path(__file__).parents[2] / "experiments" / "digits.toml"
@@ -126,6 +126,12 @@ def test_a_cut_is_begun_anew_where_that_is_asked_for(folder, capsys):
     assert cut(folder, "--plane", "random", "--seed", "9") == 2
     assert "--overwrite begins a cut anew" in capsys.readouterr().err
     assert cut(folder, "--plane", "random", "--seed", "9", "--overwrite") == 0
+
+
+def test_one_process_at_a_time_cuts_a_run(folder, capsys):
+    with alone(folder):
+        assert cut(folder, "--plane", "random") == 2
+    assert "is being worked in by another process; wait until it has ended, or copy it" in capsys.readouterr().err
 
 
 def test_a_run_that_is_made_anew_takes_all_its_cuts_with_it(folder, tmp_path):

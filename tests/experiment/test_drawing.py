@@ -79,6 +79,12 @@ def test_every_figure_carries_the_fingerprint_of_its_run(folder, tmp_path):
     facts = json.loads((folder / "environment.json").read_text())
     (folder / "environment.json").write_text(json.dumps({**facts, "data": {"digits": "another"}}))
     assert report.identity(folder).fingerprint != of_run
+    one, other = ({**facts, "code": {"model.function": digest * 64}} for digest in "ab")
+    fingerprints = []
+    for held in (one, other):
+        (folder / "environment.json").write_text(json.dumps(held))
+        fingerprints.append(report.identity(folder).fingerprint)
+    assert len({of_run, *fingerprints}) == 3
     with (tmp_path / "moved" / "config.toml").open("a") as file:
         file.write("seed = 1\n")
     assert report.identity(tmp_path / "moved").fingerprint != of_run
@@ -162,8 +168,10 @@ def test_of_several_seeds_the_mean_and_spread_are_drawn_as_far_as_all_of_them_go
         for seed, last in ((0, 8), (1, 12), (2, 12))
         for step in range(0, last + 1, 4)
     ]
+    lines[2]["diverged"] = 9
     (tmp_path / "metrics.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     (tmp_path / "results.csv").write_text("optimizer,loss\nNAG,5.2\n")
+    (tmp_path / "environment.json").write_text("{}")
     trials = drawing._trials(tmp_path)
     steps, mean, marks, spread = drawing._series(list(trials[None]["NAG"].values()), "loss")
     assert steps.tolist() == [0, 4, 8, 12]
@@ -173,7 +181,8 @@ def test_of_several_seeds_the_mean_and_spread_are_drawn_as_far_as_all_of_them_go
     assert drawing._first_of(trials) == "The paths are those of the first of 3 seeds."
     assert drawing._first_of({None: {"NAG": {0: []}}}) is None
     figure = drawing.curves(tmp_path, {})
-    assert "Mean, and a band of one standard deviation, over 3 seeds." in {text.get_text() for text in figure.texts}
+    said = " ".join(word for text in figure.texts for word in text.get_text().split())
+    assert "NAG (seed 0) diverged at step 9 Mean, and a band of one standard deviation, over 3 seeds." in said
 
 
 def test_what_is_kept_of_a_picture_comes_back(tmp_path):
@@ -235,6 +244,8 @@ def test_optimizers_and_runs_are_compared_when_asked(folder, tmp_path, capsys):
         (["--format", "bmp"], "invalid choice: 'bmp'"),
         (["page", "--format", "png"], "--format png: page has html"),
         (["page", "--width", "5"], "--width does nothing to page"),
+        (["surface", "--width", "5", "--format", "vts"], "--width does nothing to surface.vts, which has no size"),
+        (["surface", "--width", "5", "--format", "png", "--format", "html"], "--width does nothing to surface.html"),
         (["--width", "0"], "must be a positive number, got 0"),
         (["--width", "1e6"], "--width: must be from 2 to 40 inches, got 1e+06"),
         (["--width", "0.01"], "--width: must be from 2 to 40 inches, got 0.01"),

@@ -107,6 +107,14 @@ def test_where_a_seed_diverged_there_is_no_mean_and_it_is_named():
     assert len(list(metric_rows([PROBLEM], [[Standing("NAG", of, 1.0)]]))) == 4
 
 
+def test_a_trial_that_ends_with_a_measure_that_is_not_finite_is_named_by_its_seed():
+    of = {0.5: (outcome(0.5, 5, np.nan), outcome(0.5, 6, 0.2, test=np.inf)), 1.0: (outcome(1.0, 5, 0.1),) * 2}
+    standings = [[Standing("NAG", of, 0.5)]]
+    (row,) = result_rows([PROBLEM], standings)
+    assert row["note"].startswith("seed 5 ends with validation loss nan; seed 6 ends with test accuracy inf")
+    assert [row["note"] for row in grid_rows([PROBLEM], standings)] == ["seed 5 ends with validation loss nan", ""]
+
+
 @pytest.mark.parametrize("at_once", [1, 4, 5, 10, 99])
 def test_a_mean_over_batches_weighs_every_sample_the_same(at_once):
     samples = Samples(jnp.arange(10.0), jnp.arange(10.0) ** 2)

@@ -1,6 +1,7 @@
 """Of a model too big to keep, a run keeps where its paths lie in one plane, and tells all that it can tell of them."""
 
 import json
+import re
 
 import jax
 import numpy as np
@@ -92,6 +93,14 @@ def test_measures_and_results_are_those_of_the_whole_run(runs):
             assert other[name] == (pytest.approx(value, rel=1e-6) if isinstance(value, float) else value)
     assert {"train loss at look-ahead", "gradient norm at y", "validation loss"} <= whole[0].keys()
     assert [row["step"] for row in seen if row["learning_rate"] == 0.1] == [0, 3, 6, 9, 12]
+
+
+def test_what_is_observed_says_over_how_few_samples(runs, tmp_path):
+    assert json.loads((runs[1] / "environment.json").read_text())["observed samples"] == {"digits": 256}
+    assert main(["figure", str(runs[1]), "curves", "--format", "svg", "--out", str(tmp_path)]) == 0
+    words = " ".join(re.findall(r">([^<]+)</text>", (tmp_path / "curves.svg").read_text()))
+    assert "gradient norm at y, of 256 training samples" in words
+    assert "validation loss, of" not in words
 
 
 def test_the_run_is_drawn_and_cut_in_that_plane_and_in_no_other(runs, problem, capsys):

@@ -1,10 +1,13 @@
 """What of a path is kept, and what a run's folder remembers of how it came about."""
 
+import errno
 import json
+import os
 import shutil
 import subprocess
 import sys
 from collections import namedtuple
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -89,6 +92,12 @@ def test_what_would_fill_a_disk_is_told_before_it_is_begun(tmp_path, capsys, mon
     assert run(tmp_path / "run", "lookahead = true") == 0
     said = capsys.readouterr().err
     assert "the paths of this run may take 656 B, and 1.0 kB are free; fewer snapshots" in said  # 41 rows of 2 x 2 x 4
+    monkeypatch.setattr(pipeline, "_LARGE", 1000)
+    assert run(tmp_path / "run", "", "--overwrite") == 0
+    assert capsys.readouterr().err.count("warning") == 0
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage._replace(free=300))
+    assert run(tmp_path / "run", "", "--overwrite") == 0
+    assert "may take 328 B, and only 300 B are free" in capsys.readouterr().err
 
 
 # The folder.
@@ -116,6 +125,17 @@ def test_a_folder_is_one_process_s_until_that_is_killed(tmp_path, capsys):
     assert run(folder, "") == 0
 
 
+def test_a_file_system_without_locks_is_told_and_worked_on(tmp_path, capsys, monkeypatch):
+    def none(held, kind):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(report.fcntl, "flock", none)
+    with report.alone(tmp_path):
+        pass
+    said = capsys.readouterr().err
+    assert f"note: {tmp_path} is on a file system without locks (Function not implemented)" in said
+
+
 def test_a_run_that_is_not_there_is_begun_and_that_is_told(tmp_path, capsys):
     assert run(tmp_path / "run", "", "--resume") == 0
     assert f"note: {tmp_path / 'run'} holds no run yet; it is begun" in capsys.readouterr().err
@@ -127,9 +147,14 @@ def test_what_a_run_was_begun_with_stays_on_record(tmp_path, capsys):
     file = tmp_path / "environment.json"
     first = json.loads(file.read_text())
     file.write_text(json.dumps({**first, "jax": "0.1"}))
+    before = (tmp_path / "config.toml").stat()
     for _ in range(2):
-        report.start_folder(tmp_path, "seed = 0\n", {}, resume=True, overwrite=False)
-    assert json.loads(file.read_text()) == {**first, "jax": "0.1", "resumed": [{"jax": first["jax"]}]}
+        report.start_folder(tmp_path, "# Asked otherwise?\nseed = 0\n", {}, resume=True, overwrite=False)
+    kept = json.loads(file.read_text())
+    times = [resumed.pop("time") for resumed in kept["resumed"]]
+    assert kept == {**first, "jax": "0.1", "resumed": [{"jax": first["jax"]}] * 2}
+    assert all(abs(datetime.now(UTC) - datetime.fromisoformat(time)) < timedelta(minutes=1) for time in times)
+    assert ((tmp_path / "config.toml").read_text(), (tmp_path / "config.toml").stat()) == ("seed = 0\n", before)
 
 
 def test_other_code_of_one_s_own_is_not_gone_on_with(tmp_path):

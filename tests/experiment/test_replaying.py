@@ -12,7 +12,7 @@ from nagviz.cli import main
 from nagviz.experiment.checkpoints import save_checkpoint
 from nagviz.experiment.config import load
 from nagviz.experiment.problems import make_problems
-from nagviz.experiment.replaying import Moment, _dissected, find
+from nagviz.experiment.replaying import Moment, _dissected, _quantity, _View, find
 from nagviz.experiment.training import train
 from nagviz.experiment.trials import replay, side_by_side
 
@@ -52,6 +52,13 @@ def found(run):
 @pytest.fixture(scope="module")
 def drawn(found):
     return _dissected(found)
+
+
+def test_a_loss_without_batches_keeps_its_own_words(run):
+    _, problem = run
+    function = problem._replace(quantity="logistic loss, 569 samples")
+    assert _quantity(function, _View(0, None)) == "logistic loss, 569 samples"
+    assert _quantity(function, _View(256, None)) == "logistic loss, 256 samples"
 
 
 def kept(problem, file, step):
