@@ -23,6 +23,7 @@ import numpy as np
 from nagviz.landscape import affine
 from nagviz.landscape.batching import cut_batch, samples_in, shapes_in
 from nagviz.landscape.plane import Plane
+from nagviz.landscape.shards import is_split
 from nagviz.landscape.spreading import Place, bytes_each, on_all, settled, spread, within
 
 
@@ -201,7 +202,9 @@ def _programs(task: Task, piece: Any, plan: Plan) -> Programs:
     place, count = task.place, plan.points * (task.place.workers if task.place else 1)
     together = place is not None and place.together
     shaped = partial(jax.ShapeDtypeStruct, sharding=on_all(place) if together else None)
-    constants = settled(phases.constants, place) if together else phases.constants
+    constants = phases.constants
+    if together:
+        constants = settled(constants, place, name="what the loss closes over")
     arguments = constants, origin, along, [shaped(leaf.shape, leaf.dtype) for leaf in leaves]
     several = [shaped((count, *leaf.shape), leaf.dtype) for leaf in fresh]
     shapes = jax.eval_shape(prepare, *arguments)[0], shaped((count, len(along)), real_dtype()), several
@@ -255,7 +258,7 @@ def _still(along) -> frozenset[int]:
 
 
 def _moves(leaf: jax.Array) -> bool:
-    return bool(jax.block_until_ready(jnp.any(leaf)))
+    return bool(jax.block_until_ready(jnp.any(leaf)) if is_split(leaf) else np.any(leaf))
 
 
 def _with_gradient(point):

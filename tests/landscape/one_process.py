@@ -229,6 +229,7 @@ def together(folder, mesh):
     return {
         "rows": rows,
         "values": resumed.values.tolist(),
+        "three devices": cut(Mesh(np.array(jax.devices()[:3]), ("grid",))).values.tolist(),
         "path": path(folder),
         "another": refusal(partial(cut, mesh, effort=TILES, store=store, seed=1)),
         "unlike": refusal(partial(cut, mesh, effort=TILES, store=folder / "none", seed=jax.process_index())),

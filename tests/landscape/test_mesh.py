@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import pytest
 import zarr
+from jax.sharding import AxisType, Mesh
 
 import nagviz as nv
 from nagviz.landscape.slicing import _by_tiles
@@ -98,6 +99,14 @@ def test_a_model_that_is_split_over_devices_or_processes_gives_the_slice_of_one_
             np.testing.assert_allclose(made[1], gradient, rtol=1e-5, atol=1e-6, err_msg=name)
 
 
+def test_what_a_split_model_has_finished_is_gone_on_from_on_fewer_devices(seen):
+    one = Mesh(np.array(jax.devices()[:1]).reshape(1, 1), ("grid", "model"), axis_types=(AxisType.Explicit,) * 2)
+    before = tiles_of(seen["folder"] / "halves")
+    values, _ = HERE["network"](one, store=seen["folder"] / "halves")
+    np.testing.assert_array_equal(values, seen["both"][0]["networks"]["halves"][0])
+    assert tiles_of(seen["folder"] / "halves") == before
+
+
 def test_the_programs_of_a_slice_talk_along_the_axes_of_the_model_alone(seen):
     """That of a mesh of points is for all four devices, which never talk; that of a model for the two that hold it."""
     kernels = seen["runs"][0]["kernels"]
@@ -161,6 +170,7 @@ def test_what_a_killed_process_had_finished_is_gone_on_from(seen):
         rows = run["together"]["rows"]
         assert 0 < rows[0] <= rows[-1] == 3
         np.testing.assert_allclose(run["together"]["values"], alone.values, rtol=1e-6)
+        np.testing.assert_allclose(run["together"]["three devices"], alone.values, rtol=1e-6)  # two of one process
     np.testing.assert_array_equal(cut(effort=TILES).values, alone.values)
 
 
@@ -182,7 +192,7 @@ def test_every_device_has_as_many_points_as_any_other():
 
 
 def test_a_mesh_that_does_not_fit_is_refused():
-    mesh = jax.make_mesh((1, 1), ("data", "model"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    mesh = jax.make_mesh((1, 1), ("data", "model"), axis_types=(AxisType.Auto,) * 2)
     with pytest.raises(
         ValueError, match=r"name that over which points are spread 'grid', got axes \('data', 'model'\)"
     ):
