@@ -90,7 +90,7 @@ def load_trajectory(
 def open_trajectory(file: Path, like: Params | None = None, *, point: str = "params") -> Trajectory:
     """A path whose leaves stay on disk, for `project` and `pca_plane`.
 
-    These read as many columns at a time as a chunk has; each process only those of its part, where parameters are split.
+    These read as many columns at a time as a chunk has; of split parameters each process reads its part alone.
 
     Args and errors are those of `load_trajectory`.
     """
