@@ -4,9 +4,12 @@ import re
 import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from PIL import Image
 
+import nagviz as nv
 from nagviz.experiment.config import dump, load
 
 ROOT = Path(__file__).parents[1]
@@ -53,6 +56,8 @@ def test_the_reduced_form_runs_an_experiment_and_draws_it_again_to_the_byte(tmp_
     assert (tmp_path / "one" / "field.png").read_bytes() == (tmp_path / "two" / "field.png").read_bytes()
     with Image.open(tmp_path / "one" / "field.png") as image:
         assert image.size[0] == 1005
+        inks = {tuple(map(round, 255 * np.array(to_rgb(nv.figures.looks(["NAG"])["NAG"].color))))}
+        assert inks <= {color for _, color in image.convert("RGB").getcolors()}
 
 
 def test_the_picture_of_the_autoencoder_is_that_of_its_table(tmp_path):

@@ -4,7 +4,8 @@
     python experiments/gallery/make.py --runs runs            # draws finished runs there again, runs what is missing
     python experiments/gallery/make.py --reduced --out DIR    # a few steps of each, in seconds
 
-The same runs give the same bytes: colours are brought down to a palette, which keeps each file under 300 kB.
+The same runs give the same bytes: colours are brought down to a palette, which keeps each file under 300 kB and the
+inks of paths as they are.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from nagviz.experiment.anatomy import dissect
 from nagviz.experiment.config import load
 from nagviz.experiment.drawing import FIGURES
 from nagviz.experiment.pipeline import run
+from nagviz.figures.palettes import packed, palette
 
 HERE = Path(__file__).parent
 LIMIT = 300_000  # bytes of a file
@@ -90,7 +92,10 @@ def _write(figure: nv.figures.Figure, file: Path) -> None:
     drawn = BytesIO()
     figure.savefig(drawn, format="png", dpi=DOTS / figure.get_figwidth() if figure.get_figwidth() > WIDE else None)
     with Image.open(drawn) as image:
-        few = image.convert("RGB").quantize(COLORS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+        pixels = packed(np.asarray(image.convert("RGB")))
+        colors = palette(pixels, nv.figures.style.INKS, COLORS)
+        few = Image.fromarray(colors.indexed(pixels), "P")
+        few.putpalette(colors.flat)
         few.save(file, optimize=True, dpi=image.info["dpi"])
     print(file, file.stat().st_size)
 

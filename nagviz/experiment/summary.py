@@ -32,6 +32,7 @@ TABLES = {  # by the name of the file, what stands over it
     "targets": "Steps to the target loss",
     "noise": "The law of noise that grows with the gradient",
 }
+SPREAD = "± is one standard deviation over the seeds."
 PIXEL = 0.6  # of a screen for one of a figure for print: its text is then as large as the page's
 _WORDS = ("problem", "optimizer", "chosen", "note")  # columns that hold no numbers, whatever they look like
 
@@ -160,6 +161,7 @@ def _part(name: str) -> str:
 def _body(summary: Summary) -> Iterator[str]:
     for title, rows in summary.tables.items():
         yield from (f"<h2>{title}</h2>", _html_table(rows))
+        yield from (f"<p class=spread>{SPREAD}</p>" for _ in _spreads(rows)[:1])
     if summary.pictures:
         yield "<h2>Figures</h2>"
         yield from map(_html_picture, summary.pictures)
@@ -173,7 +175,7 @@ def _body(summary: Summary) -> Iterator[str]:
 
 
 def _html_table(rows: Sequence[Row]) -> str:
-    numeric = _numeric(rows)
+    numeric, rows = _numeric(rows), _with_spread(rows)
 
     def cell(tag, name, text):
         return f'<{tag} class="{"number" if name in numeric else "name"}">{escape(text)}</{tag}>'
@@ -183,6 +185,27 @@ def _html_table(rows: Sequence[Row]) -> str:
         f"<tr>{''.join(cell('td', name, report.readable(value)) for name, value in row.items())}</tr>" for row in rows
     )
     return f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
+
+
+def _spreads(rows: Sequence[Row]) -> list[str]:
+    """The columns that are the spread of another."""
+    return [f"{name} ±" for name in rows[0] if f"{name} ±" in rows[0]]
+
+
+def _with_spread(rows: Sequence[Row]) -> list[Row]:
+    """Means and their spread in one column.
+
+    Example:
+        >>> _with_spread([{"loss": 1.23456, "loss ±": 0.0123}])
+        [{'loss': '1.235 ± 0.012'}]
+    """
+    spreads = _spreads(rows)
+    return [{name: _mean(row, name) for name in row if name not in spreads} for row in rows]
+
+
+def _mean(row: Row, name: str) -> str | int | float | None:
+    value, spread = row[name], row.get(f"{name} ±")
+    return value if spread is None else f"{report.readable(value)} ± {spread:.2g}"
 
 
 def _numeric(rows: Sequence[Row]) -> set[str]:
@@ -212,7 +235,7 @@ def markdown(summary: Summary, folder: Path) -> str:
     """The page as Markdown that lies in a folder, from which the figures are linked."""
     paragraphs = [f"# {_plain(summary.name)}", _plain(summary.question), _plain(summary.expected)]
     for title, rows in summary.tables.items():
-        paragraphs += [f"## {title}", _markdown_table(rows)]
+        paragraphs += [f"## {title}", _markdown_table(_with_spread(rows)), *(SPREAD for _ in _spreads(rows)[:1])]
     paragraphs += ["## Figures"] if summary.pictures else []
     for picture in summary.pictures:
         told = _plain(picture.told)

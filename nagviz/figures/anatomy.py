@@ -22,7 +22,10 @@ from nagviz.figures.style import Figure, Look
 
 MARK = 3.6  # points from the centre of a mark to the arrows that end at it
 SAME = 1e-9  # of the velocity's length: no distance
-LENS, EDGE = 0.6, 0.02  # width of the detail and its distance from the edges, in units of the axes
+LENSES = tuple(np.arange(0.6, 0.35, -0.02))  # widths that the detail may have, in units of the axes
+EDGE, CLEAR = 0.02, 0.035  # likewise its distance from the edges, and from what is drawn
+CORNERS = ((1, 0), (0, 0), (1, 1), (0, 1))  # where it may stand, as shares of the axes
+NAME = 80.0  # points that a name may be long beside its point
 SEEN = 0.005  # of a length: less out of the plane need not be said
 
 
@@ -149,13 +152,18 @@ def _legs(anatomy: Any, table: Mapping[str, Look]) -> dict[str, Leg]:
     return legs | {name: Leg(r.start, r.end, table[name], at_x) for name, r in anatomy.rivals.items()}
 
 
+def _is_long(name: str) -> bool:
+    """Whether a name has no room beside its point, and stands in the note."""
+    return style.text_width(name, style.TEXT) > NAME
+
+
 def _points(anatomy: Any, table: Mapping[str, Look]) -> dict[str, Mark]:
     velocity, hero = style.VELOCITY, table["NAG"]
     if _is_ball(anatomy):
         words = "$y_{t-1}$", "$y_t$", "$y_{t+1}$"
     else:
-        name = anatomy.method.replace("$", r"\$")  # a dollar in a name is a dollar
-        words = "$x_t$", "look-ahead $y_t$", f"{name} $x_{{t+1}}$"
+        name = "" if _is_long(anatomy.method) else anatomy.method.replace("$", r"\$")  # a dollar in it is a dollar
+        words = "$x_t$", "look-ahead $y_t$", f"{name} $x_{{t+1}}$".strip()
     return {
         "x": Mark(anatomy.iterate, style.start(velocity), words[0], velocity.color, velocity.order),
         "y": Mark(anatomy.lookahead, style.spot(velocity), words[1], velocity.color, velocity.order),
@@ -220,9 +228,9 @@ def _levels(cut: Any) -> np.ndarray | None:
 
 
 def _draw_with_detail(ax: Axes, contours: Contours, anatomy: Any, looks: Mapping[str, Look] | None) -> None:
-    """The step, and in the free corner below it what happens at its look-ahead point, larger."""
+    """The step, and in a free corner what happens at its look-ahead point, larger."""
     ahead = {name for name, rival in anatomy.rivals.items() if np.array_equal(rival.start, anatomy.lookahead)}
-    lens = ax.inset_axes(_lens(anatomy), zorder=3 * style.ENDS, xticks=[], yticks=[])
+    lens = ax.inset_axes(_lens(ax, anatomy), zorder=3 * style.ENDS, xticks=[], yticks=[])
     near = draw_contours(lens, anatomy.detail, _levels(anatomy.detail))
     ax.indicate_inset_zoom(lens, **style.LENS)
     under = _covered(ax, lens)
@@ -236,11 +244,26 @@ def _draw_values(ax: Axes, contours: Contours, anatomy: Any, drawn: DrawnStep, *
     draw_values(ax, contours, avoid=np.concatenate([_taken(ax, anatomy), boxes(ax, drawn.labels), *more]))
 
 
-def _lens(anatomy: Any) -> tuple[float, float, float, float]:
-    """Where the detail stands, in units of the axes, at their scale's aspect."""
-    slope = np.ptp(anatomy.detail.y) / np.ptp(anatomy.detail.x)
-    high = LENS * slope * np.ptp(anatomy.cut.x) / np.ptp(anatomy.cut.y)
-    return 1 - LENS - EDGE, EDGE, LENS, high
+def _lens(ax: Axes, anatomy: Any) -> tuple[float, float, float, float]:
+    """Where the detail stands, in units of the axes, at their aspect: as large as it can be and hide nothing."""
+    slope = np.ptp(anatomy.detail.y) / np.ptp(anatomy.detail.x) * ax.viewLim.width / ax.viewLim.height
+    things = (np.concatenate([_taken(ax, anatomy), _outline(anatomy.detail)]) - ax.viewLim.min) / ax.viewLim.size
+    for width in LENSES:
+        size = np.array([width, slope * width])
+        for corner in CORNERS:
+            low = np.where(corner, 1 - EDGE - size, EDGE)
+            if not ((low - CLEAR < things) & (things < low + size + CLEAR)).all(axis=1).any():
+                return (*low, *size)
+    return 1 - EDGE - LENSES[-1], EDGE, LENSES[-1], slope * LENSES[-1]
+
+
+def _outline(cut: Any) -> np.ndarray:
+    """(n, 2) along the edges of a slice."""
+    along = np.linspace(0, 1, 30)
+    unit = np.concatenate(
+        [np.column_stack(pair) for e in (0 * along, 0 * along + 1) for pair in ((along, e), (e, along))]
+    )
+    return [np.min(cut.x), np.min(cut.y)] + unit * [np.ptp(cut.x), np.ptp(cut.y)]
 
 
 def _covered(ax: Axes, lens: Axes) -> np.ndarray:
@@ -261,7 +284,8 @@ def _draw_words(ax: Axes, anatomy: Any, width: float, title: str | None) -> None
 def _said(anatomy: Any) -> list[str]:
     """What the picture does not show by itself."""
     hidden = max((rival.hidden for rival in anatomy.rivals.values()), default=0.0)
-    said = [f"Contours: {anatomy.cut.quantity}."]
+    said = [f"The step of {anatomy.method}."] if _is_long(anatomy.method) else []
+    said += [f"Contours: {anatomy.cut.quantity}."]
     if hidden > SEEN:
         names = " and ".join(anatomy.rivals)
         said.append(

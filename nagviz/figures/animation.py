@@ -34,6 +34,8 @@ from PIL import Image, PngImagePlugin
 
 from nagviz.figures import style
 from nagviz.figures.key import wrapped
+from nagviz.figures.labels import frame
+from nagviz.figures.palettes import palette, unpacked
 from nagviz.figures.panels import ground
 from nagviz.figures.path import finite_rows, looked_ahead, points, require_walked, steps
 from nagviz.figures.style import Figure, Look
@@ -41,7 +43,7 @@ from nagviz.figures.style import Figure, Look
 DPI = 200  # pixels to the inch: a column is 670 wide
 FRAMES = 100  # at the most, unless asked for
 SHORTEST = 20  # milliseconds: what is less, browsers show as 100
-COLORS, EXACT = 255, 200  # of the palette, and how many of these are those that cover most
+COLORS = 255  # of the palette
 CLEAR = 255  # the number that is left, of what does not change
 STRETCHES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 REACH = 30.0  # points: as far as look-ahead points should be drawn
@@ -61,6 +63,7 @@ class Mover(NamedTuple):
     reach: tuple[Line2D, Line2D]  # to its look-ahead point, and that point
     hidden: Line2D | None  # the distance off the plane, that grows too
     residual: np.ndarray | None  # (T,)
+    marked: Sequence[int]  # rows of that which have a marker
 
     @property
     def artists(self) -> list[Line2D]:
@@ -88,6 +91,7 @@ class Mover(NamedTuple):
         self.reach[1].set(data=ahead[:, None], visible=seen)
         if self.hidden is not None:
             self.hidden.set_data(self.steps[:count], self.residual[:count])
+            self.hidden.set_markevery([row for row in self.marked if row < count] or [-1])
 
 
 class Animation(NamedTuple):
@@ -106,7 +110,7 @@ class Animation(NamedTuple):
             dpi: pixels to the inch.
         """
         for pixels in self.pixels(dpi):
-            yield _unpacked(pixels).astype(np.uint8)
+            yield unpacked(pixels).astype(np.uint8)
 
     def pixels(self, dpi: float = DPI) -> Iterator[np.ndarray]:
         """The same, each pixel one number: red + 256 green + 65536 blue, (height, width).
@@ -185,8 +189,8 @@ def animate(
         frames: how many at the most; where fewer steps were recorded, one for each.
         seconds: that the paths take.
         hold: seconds that their end is shown.
-        stretch: how many times as far look-ahead points are drawn; the key says so. By default a round number that
-            makes them seen, 1 if they are so as they are.
+        stretch: how many times as far look-ahead points are drawn, which every frame says. By default a round number
+            that makes them seen, 1 if they are so as they are.
         width: inches.
         levels: edges of the bands.
         title: above the axes.
@@ -205,6 +209,8 @@ def animate(
     ax, *strips = figure.axes
     with style.context():
         counter = _draw_words(ax, title)
+        if lookaheads and stretch != 1:
+            _warn_of(ax, stretch, paths)
         hidden = {line.get_label(): line for strip in strips if strip.get_visible() for line in strip.get_lines()}
         movers = {
             name: _mover(ax, path, _stretched(path, lookaheads.get(name), stretch), table[name], hidden.get(name))
@@ -215,6 +221,21 @@ def animate(
         artist.set_animated(True)
     made.show(made.moments[-1])
     return made
+
+
+def _not_to_scale(stretch: float) -> str:
+    return "" if stretch == 1 else f" drawn \u00d7{stretch:g}"
+
+
+def _warn_of(ax: Axes, stretch: float, paths: Mapping[str, Any]) -> Text:
+    """What is not to scale, in the corner that is farthest from the paths."""
+    on = frame(ax)
+    walked = np.concatenate([on.points(points(path)[: finite_rows(path)]) for path in paths.values()]) / on.sides
+    corners = np.array([(0.02, 0.03), (0.98, 0.03), (0.02, 0.97), (0.98, 0.97)])
+    room = np.linalg.norm(corners[:, None] - walked, axis=-1).min(axis=1)
+    across, up = corners[room.argmax()]
+    place = {"ha": "left" if across < 0.5 else "right", "va": "bottom" if up < 0.5 else "top"}
+    return ax.text(across, up, f"look-ahead{_not_to_scale(stretch)}", transform=ax.transAxes, **place, **style.CAUTION)
 
 
 def _displaced(path: Any, ahead: Any) -> np.ndarray:
@@ -271,6 +292,7 @@ def _mover(ax: Axes, path: Any, ahead: Any, look: Look, hidden: Line2D | None) -
         (drawn(**style.reach(look)), drawn(ls="", zorder=above + 0.003, **style.ahead(look))),
         hidden,
         None if hidden is None else np.asarray(path.residual, np.float64)[:length],
+        () if hidden is None else hidden.get_markevery(),
     )
 
 
@@ -287,8 +309,7 @@ def _timed(movers, frames: int, seconds: float, hold: float) -> tuple[np.ndarray
 def _hints(cut: Any, paths: Mapping[str, Any], stretch: float | None) -> dict[str, Artist]:
     looks = {"start": style.start(style.NEUTRAL), "now": style.spot(style.NEUTRAL)}
     if stretch is not None:
-        far = "" if stretch == 1 else f", {stretch:g} times as far"
-        looks[f"look-ahead{far}"] = style.ahead(style.NEUTRAL)
+        looks[f"look-ahead{_not_to_scale(stretch)}"] = style.ahead(style.NEUTRAL)
     looks |= {"end": style.star(style.NEUTRAL)}
     if not all(np.isfinite(points(path)).all() for path in paths.values()):
         looks["not finite from here"] = style.cross(style.NEUTRAL)
@@ -301,48 +322,18 @@ def _hints(cut: Any, paths: Mapping[str, Any], stretch: float | None) -> dict[st
 # Files.
 
 
-class Palette(NamedTuple):
-    """The colours of all frames, and which of them each of 2^24 colours is nearest to, as far as it was asked."""
-
-    colors: np.ndarray  # (at most COLORS, 3)
-    nearest: np.ndarray  # (2^24,) of whole numbers; -1 where it was not asked yet
-
-    def indexed(self, pixels: np.ndarray) -> np.ndarray:
-        """Pixels as numbers of colours."""
-        if (fresh := np.unique(pixels[self.nearest[pixels] < 0])).size:
-            far = np.sum((_unpacked(fresh)[:, None] - self.colors) ** 2, axis=-1)
-            self.nearest[fresh] = far.argmin(axis=1)
-        return self.nearest[pixels].astype(np.uint8)
-
-
-def _palette(pixels: np.ndarray) -> Palette:
-    """The colours that cover most, as they are, and what a median cut makes of the others."""
-    found, counts = np.unique(pixels, return_counts=True)
-    ordered = found[np.lexsort((found, -counts))]
-    exact, rest = _unpacked(ordered[:EXACT]), _unpacked(ordered[EXACT:])
-    if len(rest):
-        image = Image.fromarray(rest[None].astype(np.uint8))
-        cut = image.quantize(COLORS - EXACT, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-        exact = np.concatenate([exact, np.reshape(cut.getpalette(), (-1, 3))])
-    return Palette(np.unique(exact, axis=0), np.full(2**24, -1, np.int16))
-
-
-def _unpacked(pixels: np.ndarray) -> np.ndarray:
-    return np.stack([pixels & 255, pixels >> 8 & 255, pixels >> 16], axis=-1).astype(np.int64)
-
-
 def _images(made: Animation, dpi: float) -> Iterator[Image.Image]:
     """The first frame, and of the others what has changed; the rest of these is clear."""
     ends = made._replace(moments=made.moments[[0, -1]])  # all colours have come at the end
-    palette = _palette(np.stack(list(ends.pixels(dpi))))
-    colors = palette.colors.astype(np.uint8).tobytes().ljust(3 * 256, b"\0")
+    inks = (*style.INKS, *(mover.lines[-1].get_color() for mover in made.movers.values()))
+    colors = palette(np.stack(list(ends.pixels(dpi))), inks, COLORS)
     before = None
     for pixels in made.pixels(dpi):
         seen = np.full(pixels.shape, CLEAR, np.uint8)
         fresh = np.full(pixels.shape, True) if before is None else pixels != before
-        seen[fresh] = palette.indexed(pixels[fresh])
+        seen[fresh] = colors.indexed(pixels[fresh])
         image = Image.fromarray(seen, "P")
-        image.putpalette(colors)
+        image.putpalette(colors.flat)
         yield image
         before = pixels
 

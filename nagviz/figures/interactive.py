@@ -11,7 +11,7 @@ import numpy as np
 
 from nagviz.figures import style
 from nagviz.figures.levels import round_ticks, tick_text
-from nagviz.figures.path import points, steps
+from nagviz.figures.path import finite_rows, points, steps
 from nagviz.figures.relief import HIGH, LIFT, Camera, best_camera, dense, sculpted
 from nagviz.figures.style import Look
 
@@ -58,9 +58,7 @@ def surface_html(
     for i, (name, path) in enumerate(paths.items()):
         way = body.lifted(dense(points(path))) + raised
         at = lifted[name] + raised
-        figure.add_traces(
-            [_line(graphs, name, way, table[name], i), _marks(graphs, name, at, steps(path), table[name])]
-        )
+        figure.add_traces([_line(graphs, name, way, table[name], i), _marks(graphs, name, at, path, table[name])])
     figure.update_layout(title_text=title, **_layout(body, cut, camera))
     figure.write_html(file, include_plotlyjs=True, div_id="surface", default_height="97vh")
 
@@ -118,18 +116,20 @@ def _line(graphs: Any, name: str, way: np.ndarray, look: Look, index: int) -> An
     )
 
 
-def _marks(graphs: Any, name: str, at: np.ndarray, step: np.ndarray, look: Look) -> Any:
-    """The iterates, which tell their step; the first and the last one are seen."""
+def _marks(graphs: Any, name: str, at: np.ndarray, path: Any, look: Look) -> Any:
+    """The iterates, which tell their step; the first and the last one are seen, and a path that is lost has a cross."""
+    last, symbols = finite_rows(path) - 1, ["circle"] * len(at)
     sizes = np.full(len(at), 2.0)
-    sizes[[0, -1]] = 5.0, 7.0
+    sizes[0], sizes[last] = 5.0, 7.0
+    symbols[last] = "circle" if last == len(at) - 1 else "x"
     return graphs.Scatter3d(
         **dict(zip("xyz", at.T, strict=True)),
         mode="markers",
         name=_plain(name),
         legendgroup=_plain(name),
         showlegend=False,
-        marker={"size": sizes, "color": look.color, "line": {"width": 0}},
-        customdata=step,
+        marker={"size": sizes, "symbol": symbols, "color": look.color, "line": {"width": 0}},
+        customdata=steps(path),
         hovertemplate="step %{customdata:,}<br>(%{x:.4g}, %{y:.4g})",
     )
 

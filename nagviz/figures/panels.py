@@ -32,7 +32,7 @@ from nagviz.figures.contour import TICKS, Contours, draw_bar, draw_contours, dra
 from nagviz.figures.key import draw_key, resize, wrapped
 from nagviz.figures.labels import Label, boxes, draw_names, frame
 from nagviz.figures.levels import loss_levels, tick_text
-from nagviz.figures.path import draw_hidden, draw_path, finite_rows, points, spacing, spread, steps
+from nagviz.figures.path import common_pace, draw_hidden, draw_path, finite_rows, marked, points, spread, steps
 from nagviz.figures.style import Figure, Look
 
 Paths = Mapping[str, Any]
@@ -302,7 +302,7 @@ def _draw_paths(ax: Axes, panel: Panel, table: Mapping[str, Look]) -> None:
 
 def _draw_strips(panels: list[Panel], strips: list[Axes | None], table: Mapping[str, Look]) -> None:
     for panel, strip in zip(panels, strips, strict=True):
-        if strip is not None and not (hides(panel) and draw_hidden(strip, panel.paths, table)):
+        if strip is not None and not (hides(panel) and draw_hidden(strip, panel.paths, table, every=pace(panel))):
             strip.set_visible(False)
 
 
@@ -329,7 +329,7 @@ def _is_far(panel: Panel, path: Any) -> bool:
 
 def pace(panel: Panel) -> int:
     """Steps between dots, the same for all paths: then their spacing compares their speeds."""
-    return spacing(max(np.ptp(steps(path)) + 1 for path in panel.paths.values()))
+    return common_pace(panel.paths.values())
 
 
 def hides(panel: Panel) -> bool:
@@ -396,7 +396,7 @@ def _hints(panels: list[Panel]) -> dict[str, Artist]:
     if walked:
         hints["start"] = style.start(style.NEUTRAL)
         hints["end"] = style.star(style.NEUTRAL)
-        hints[_pace(panels)] = style.dot(style.NEUTRAL)
+        hints[told_pace(panels)] = style.dot(style.NEUTRAL)
     if not all(np.isfinite(xy).all() for xy in walked):
         hints["not finite from here"] = style.cross(style.NEUTRAL)
     marks: dict[str, Artist] = {what: Line2D([], [], ls="", **look) for what, look in hints.items()}
@@ -405,11 +405,15 @@ def _hints(panels: list[Panel]) -> dict[str, Artist]:
     return marks
 
 
-def _pace(panels: list[Panel]) -> str:
+def told_pace(panels: Sequence[Panel]) -> str:
+    """At which steps the dots on the paths are."""
     spaces = {pace(panel) for panel in panels if panel.paths}
     if len(spaces) > 1:
         return "at equal steps"
-    return f"every {spaces.pop():,} steps".replace("every 1 steps", "every step")
+    every = spaces.pop()
+    paths = [path for panel in panels for path in panel.paths.values()]
+    exact = all((steps(path)[marked(path, every)] % every == 0).all() for path in paths)
+    return f"{'' if exact else 'about '}every {every:,} steps".replace("every 1 steps", "every step")
 
 
 def _level(panels: list[Panel]) -> str | None:

@@ -9,7 +9,7 @@
 ('NAG', 3)
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -108,6 +108,32 @@ def spacing(count: float, dots: int = 12) -> int:
     return next(m * 10**n for n in range(20) for m in (1, 2, 5) if m * 10**n * dots >= count)
 
 
+def common_pace(paths: Iterable[Any]) -> int:
+    """Steps between dots, the same for all paths, so that their spacing compares their speeds; rows have these steps.
+
+    >>> common_pace([np.zeros((101, 2))])
+    10
+
+    Args:
+        paths: with rows at steps that are multiples apart, or not.
+    """
+    known = [steps(path) - steps(path)[0] for path in paths]
+    rows = np.concatenate([step[:-1] for step in known] or [np.empty(0)])  # the last one may be where a path was done
+    whole = bool((rows == np.rint(rows)).all() and rows.any())
+    apart = int(np.gcd.reduce(rows.astype(np.int64))) if whole else 1
+    return apart * spacing((max((step[-1] for step in known), default=0) + 1) / apart)
+
+
+def marked(path: Any, every: int) -> np.ndarray:
+    """The rows that have a dot: the first ones at or after each so many steps, as far as the path is finite.
+
+    >>> marked(np.zeros((5, 2)), 2)
+    array([2, 4])
+    """
+    tick = np.floor(steps(path)[: finite_rows(path)] / every)
+    return np.flatnonzero(np.diff(tick, prepend=tick[0]) > 0)
+
+
 def draw_path(ax: Axes, path: Any, look: Look, label: str | None = None, *, every: int | None = None) -> DrawnPath:
     """A path: core over halo, dots at equal steps, arrowheads, open start and star at the end.
 
@@ -121,10 +147,9 @@ def draw_path(ax: Axes, path: Any, look: Look, label: str | None = None, *, ever
         label: its name in a legend.
         every: steps between dots; by default a round number that gives at most twelve.
     """
-    xy, step, length = points(path), steps(path), finite_rows(path)
-    tick = np.floor(step[:length] / (every or spacing(step[-1] - step[0] + 1)))
+    xy, length = points(path), finite_rows(path)
     line = _draw_line(ax, xy[:length], look, label)
-    dots = _draw_dots(ax, xy[:length][np.diff(tick, prepend=tick[0]) > 0], look)
+    dots = _draw_dots(ax, xy[marked(path, every or common_pace([path]))], look)
     arrows = _draw_arrows(ax, xy[:length], look)
     return DrawnPath(line, dots, arrows, *_draw_ends(ax, xy, length - 1, look))
 
@@ -197,20 +222,23 @@ def _arrow(ax: Axes, xy: np.ndarray, arc: np.ndarray, at: float, look: Look) -> 
     return ax.add_patch(arrow)
 
 
-def draw_hidden(ax: Axes, paths: Mapping[str, Any], looks: Mapping[str, Look]) -> dict[str, Line2D]:
+def draw_hidden(
+    ax: Axes, paths: Mapping[str, Any], looks: Mapping[str, Look], *, every: int | None = None
+) -> dict[str, Line2D]:
     """The strip that shows what the plane hides: the distance of each path from it, by step.
 
     Args:
         ax: the axes.
         paths: by name; those without `.residual` (T,) are left out, since theirs is unknown.
         looks: by name.
+        every: steps between markers, which are those of the dots on the paths; by default as `draw_path` has them.
     """
-    lines = {}
+    lines, every = {}, every or common_pace(paths.values())
     for name, path in paths.items():
         residual = getattr(path, "residual", None)
         if residual is not None:
             (lines[name],) = ax.plot(steps(path), np.asarray(residual), **style.curve(looks[name]))
-            lines[name].set(label=name, markevery=max(1, len(residual) // 6))
+            lines[name].set(label=name, markevery=marked(path, every).tolist() or [-1])  # of one row too
     ax.set(xlabel="step", ylabel="distance\noff the plane")
     ax.locator_params(axis="y", nbins=3)
     ax.yaxis.set_major_formatter(FuncFormatter(tick_text))

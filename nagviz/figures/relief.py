@@ -28,10 +28,12 @@ from mpl_toolkits.mplot3d import Axes3D
 from mpl_toolkits.mplot3d.art3d import Line3D, Poly3DCollection
 
 from nagviz.figures import style
+from nagviz.figures.contour import beyond
 from nagviz.figures.grids import read
 from nagviz.figures.key import draw_key, wrapped
 from nagviz.figures.levels import loss_levels, round_ticks, tick_text
-from nagviz.figures.path import points
+from nagviz.figures.panels import Panel, leaving
+from nagviz.figures.path import finite_rows, points
 from nagviz.figures.style import Figure, Look
 
 HIGH = 0.62  # height of the relief to its longer side
@@ -47,6 +49,7 @@ SIGHTS = 80  # points of all paths from which a camera is tried
 SPREAD, ODD = 0.25, 0.05  # what a wide view, and an unusual one, count beside the share that is seen
 NARROW = 0.5  # the least ratio of the sides
 SHAPE = 0.85  # height to width of the figure, without its key
+BESIDE = 14.0  # points of a height's number that stand in the room that a label has anyway
 LONG = 26  # characters: a label that takes two lines
 TITLE_ROOM = 0.2  # inches
 PASSES = 5
@@ -179,16 +182,16 @@ def draw_surface(
     ax.set_proj_type("ortho")
     ax.view_init(camera.elevation, camera.azimuth)
     _draw_box(ax, body, cut)
+    _draw_floor(ax, body, cut)
     faces = _draw_body(ax, body, camera)
-    drawn = [_draw_path(ax, body, draped[name], looks[name], camera) for name in paths]
+    drawn = [_draw_path(ax, body, draped[name], _ends(path, looks[name]), camera) for name, path in paths.items()]
     seen, hidden = (dict(zip(paths, lines, strict=True)) for lines in zip(*drawn, strict=True)) if drawn else ({}, {})
     return DrawnSurface(faces, seen, hidden, camera)
 
 
 def dense(xy: np.ndarray) -> np.ndarray:
     """The path, (T, 2), as far as it is finite, with so many points that it lies on the relief between its own."""
-    finite = np.isfinite(xy).all(axis=1)
-    xy = xy[: len(xy) if finite.all() else int(np.argmin(finite))]
+    xy = xy[: finite_rows(xy)]
     arc = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(xy, axis=0), axis=1))])
     at = np.union1d(arc, np.linspace(0, arc[-1], DRAPE))
     return np.column_stack([np.interp(at, arc, column) for column in xy.T])
@@ -196,18 +199,28 @@ def dense(xy: np.ndarray) -> np.ndarray:
 
 def _draw_box(ax: Axes3D, body: Relief, cut: Any) -> None:
     low, tall = float(np.nanmin(body.z)), float(body.size[2])
-    ax.set(xlim=(body.x[0], body.x[-1]), ylim=(body.y[0], body.y[-1]), zlim=(low - FLOOR * tall, low + tall))
+    _draw_panes(ax, cut)
+    ax.set_zlim(low - FLOOR * tall, low + tall)
     ax.set_box_aspect(body.box * [1, 1, 1 + FLOOR])
     ticks = round_ticks(body.levels, 4) if body.log else MaxNLocator(4).tick_values(low, low + tall)
     places = np.log10(ticks) if body.log else ticks
     seen = (places >= low - 1e-9 * tall) & (places <= low + 1.001 * tall)
     ax.set_zticks(places[seen], labels=[tick_text(tick) for tick in ticks[seen]])
+    room = max((style.text_width(tick_text(tick), math=True) for tick in ticks[seen]), default=0.0)
+    quantity = wrapped(cut.quantity, 1.3)
+    pad = room - BESIDE + 5 * quantity.count("\n")
+    ax.set_zlabel(quantity, labelpad=pad, parse_math=False, fontsize=style.SMALL)
+    ax.zaxis.set_tick_params(pad=0)
+
+
+def _draw_panes(ax: Axes3D, cut: Any) -> None:
+    """The paper behind the relief, and what its sides are."""
+    ax.set(xlim=(np.min(cut.x), np.max(cut.x)), ylim=(np.min(cut.y), np.max(cut.y)))
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(6, prune="both"))  # in a corner two ends would meet
     words = {"parse_math": False, "fontsize": style.SMALL}
     ax.set_xlabel(wrapped(cut.labels[0], 1.5), labelpad=-7 + 7 * (len(cut.labels[0]) > LONG), **words)
     ax.set_ylabel(wrapped(cut.labels[1], 1.5), labelpad=-7 + 7 * (len(cut.labels[1]) > LONG), **words)
-    ax.set_zlabel(wrapped(cut.quantity, 1.3), labelpad=-4, **words)
     for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
         axis.set_pane_color(style.PAPER)
         axis.pane.set_edgecolor(style.GRID["color"])
@@ -216,17 +229,21 @@ def _draw_box(ax: Axes3D, body: Relief, cut: Any) -> None:
         axis.set_tick_params(pad=-3, labelsize=style.SMALL)
 
 
-def _draw_body(ax: Axes3D, body: Relief, camera: Camera) -> Poly3DCollection:
-    norm = BoundaryNorm(body.levels, style.LANDSCAPE.N, extend="max")
-    losses = 10**body.z if body.log else body.z
-    fills = np.append(body.levels[0] - 0.5 * (body.levels[1] - body.levels[0]), body.levels[1:])
-    floor = float(np.nanmin(body.z) - FLOOR * body.size[2])
-    flat = {"zdir": "z", "offset": floor, "zorder": 0}
-    shown = np.ma.masked_invalid(losses)
-    x, y = np.meshgrid(body.x, body.y)
-    ax.contourf(x, y, shown, levels=fills, norm=norm, cmap=style.LANDSCAPE, extend="max", **flat)
-    lines = ax.contour(x, y, shown, levels=body.levels[1:], colors=style.CONTOUR, linestyles="solid", **flat)
+def _draw_floor(ax: Axes3D, body: Relief, cut: Any) -> None:
+    """The contours of the slice as it is: of what is cut off they would follow the grid in steps."""
+    edges, values = body.levels, np.asarray(cut.values, np.float64)
+    extend = beyond(values, edges)
+    fills = np.append(edges[0] - 0.5 * (edges[1] - edges[0]), edges[1:])
+    flat = {"zdir": "z", "offset": float(np.nanmin(body.z) - FLOOR * body.size[2]), "zorder": 0}
+    norm, shown = BoundaryNorm(edges, style.LANDSCAPE.N, extend=extend), np.ma.masked_invalid(values)
+    ax.contourf(body.x, body.y, shown, levels=fills, norm=norm, cmap=style.LANDSCAPE, extend=extend, **flat)
+    lines = ax.contour(body.x, body.y, shown, levels=edges[1:], colors=style.CONTOUR, linestyles="solid", **flat)
     lines.set(linewidth=style.CONTOUR_WIDTH, alpha=style.CONTOUR_ALPHA)
+
+
+def _draw_body(ax: Axes3D, body: Relief, camera: Camera) -> Poly3DCollection:
+    losses = 10**body.z if body.log else body.z
+    x, y = np.meshgrid(body.x, body.y)
     shares = np.interp(losses, body.levels, np.linspace(0, 1, body.levels.size))  # bands would have ragged edges
     colors = style.LANDSCAPE(shares)
     colors[..., :3] *= _light(body, camera)[..., None]
@@ -256,15 +273,28 @@ def _light(body: Relief, camera: Camera) -> np.ndarray:
     return np.nan_to_num(1 - SHADE + SHADE * np.clip(bright, 0, 1), nan=1.0)
 
 
-def _draw_path(ax: Axes3D, body: Relief, draped: np.ndarray, look: Look, camera: Camera) -> tuple[Line3D, Line3D]:
+class _Ends(NamedTuple):
+    """How a path begins and ends."""
+
+    look: Look
+    start: dict[str, Any]
+    end: dict[str, Any]
+
+
+def _ends(path: Any, look: Look) -> _Ends:
+    is_whole = finite_rows(path) == len(points(path))
+    return _Ends(look, style.start(look), style.star(look) if is_whole else style.cross(look))
+
+
+def _draw_path(ax: Axes3D, body: Relief, draped: np.ndarray, ends: _Ends, camera: Camera) -> tuple[Line3D, Line3D]:
+    look = ends.look
     raised = draped + np.array([0.0, 0.0, LIFT * body.size[2] / body.box[2]])
     front = is_seen(body, draped, camera)
     near = np.where((front | np.append(front[1:], False))[:, None], raised, np.nan)
     (far,) = ax.plot(*np.where(front[:, None], np.nan, raised).T, alpha=FAINT, **style.core(look))
     ax.plot(*near.T, **style.halo(look))
     (line,) = ax.plot(*near.T, **style.core(look))
-    ends = draped[:1], draped[-1:]
-    for end, mark in zip(ends, (style.start(look), style.star(look)), strict=True):
+    for end, mark in ((draped[:1], ends.start), (draped[-1:], ends.end)):
         if np.isfinite(end).all():
             ax.plot(*end.T, ls="", zorder=style.ENDS + look.order, **mark)
     return line, far
@@ -304,11 +334,15 @@ def surface(
         if np.isfinite(cut.values).any():
             draw_surface(ax, cut, paths, table, levels=levels, camera=camera)
         else:
+            _draw_panes(ax, cut)
+            ax.set_zticks([])
             ax.text2D(0.5, 0.5, "no finite loss on this slice", transform=ax.transAxes, **style.NOTICE)
         if title:
             figure.suptitle(title, fontsize=style.TITLE, parse_math=False)
         names = {name: Line2D([], [], **style.curve(look)) for name, look in table.items()}
-        draw_key(figure, names, hints=_hints(paths), note="\n".join([*_said(cut, levels), *filter(None, [note])]))
+        draw_key(
+            figure, names, hints=_hints(paths), note="\n".join([*_said(cut, paths, levels), *filter(None, [note])])
+        )
         _fit(figure, ax)
     return figure
 
@@ -339,14 +373,18 @@ def _fit(figure: Figure, ax: Axes3D) -> None:
 
 def _hints(paths: Mapping[str, Any]) -> dict[str, Artist]:
     marks = {"start": style.start(style.NEUTRAL), "end": style.star(style.NEUTRAL)} if paths else {}
+    if not all(np.isfinite(points(path)).all() for path in paths.values()):
+        marks["not finite from here"] = style.cross(style.NEUTRAL)
     return {what: Line2D([], [], ls="", **mark) for what, mark in marks.items()}
 
 
-def _said(cut: Any, levels: Any) -> list[str]:
+def _said(cut: Any, paths: Mapping[str, Any], levels: Any) -> list[str]:
     values = np.asarray(cut.values, np.float64)
     finite = values[np.isfinite(values)]
     said = []
     if finite.size:
         top = float((loss_levels(values) if levels is None else np.asarray(levels))[-1])
         said += [f"The relief is cut off at {top:g}."] if finite.max() > top else []
+    if gone := leaving(Panel("", cut, paths, None, True)):
+        said += [f"Leaving the slice: {gone}."]
     return said + (["Holes: the loss is not finite."] if finite.size < values.size else [])

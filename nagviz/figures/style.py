@@ -84,6 +84,7 @@ BAR = (1.025, 0.0, 0.035, 1.0)  # the colour bar, in units of its axes
 # Okabe and Ito (2008), told apart by colour-blind eyes. Yellow is left out: it vanishes on paper.
 HEROES = ("#D55E00", "#8C2F00", "#F4915A", "#5E1F00")  # vermillion, then its shades
 COLORS = ("#0072B2", "#009E73", "#CC79A7", "#000000", "#56B4E9", "#E69F00")
+INKS = (PAPER, INK, MUTED, *HEROES, *COLORS)  # what readers tell apart
 DASHES: tuple[tuple[float, tuple[float, ...] | None], ...] = (
     (0, (5.0, 1.0)),
     (0, (1.6, 0.8)),
@@ -300,6 +301,12 @@ STREAM = {"color": CONTOUR + "B0", "linewidth": 0.5, "arrowsize": 0.55, "arrowst
 LEADER = {"lw": 0.6, "zorder": 1.9 * ENDS, "solid_capstyle": "butt"}  # from the end of a path to its name
 LENS = {"edgecolor": INK, "linewidth": 0.6, "alpha": 1.0}  # the frame of a detail, and its place in the whole
 GRID = {"color": "#D9DEE2", "linewidth": 0.5}
+CAUTION = {  # what must be known to read the figure, on its ground
+    "color": INK,
+    "fontsize": SMALL,
+    "zorder": 500,
+    "bbox": {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.85, "pad": 2},
+}
 NOTICE = {
     "ha": "center",
     "va": "center",
@@ -407,20 +414,6 @@ def tip(look: Look) -> dict[str, Any]:
         "shrinkB": 0,
         "zorder": look.order + 0.001,
         "path_effects": [Stroke(linewidth=2 * HALO, foreground=PAPER), Normal()],
-    }
-
-
-def lookahead(look: Look) -> dict[str, Any]:
-    """Arrows from a path to what its method looks ahead to, a `Quiver` in points of the page."""
-    halo = [Stroke(linewidth=1.2, foreground=PAPER), Normal()]
-    return {
-        **FIELD,
-        "pivot": "tail",
-        "width": 0.011,
-        "color": INK,
-        "alpha": 1.0,
-        "zorder": look.order + 0.001,
-        "path_effects": halo,
     }
 
 

@@ -32,7 +32,7 @@ from nagviz.figures.hypertext import About, document, filled, part
 from nagviz.figures.hypertext import colors as custom
 from nagviz.figures.levels import round_ticks
 from nagviz.figures.lines import Series, log_ratio
-from nagviz.figures.panels import Panel, clipped_levels, hides, leaving, pace
+from nagviz.figures.panels import Panel, clipped_levels, hides, leaving, pace, told_pace
 from nagviz.figures.path import finite_rows, looked_ahead, points, require_walked, steps
 from nagviz.figures.style import Look
 
@@ -229,6 +229,7 @@ def _scene(title: str, scene: Scene, colors: _Colors) -> dict[str, Any]:
         "equal": bool(equal),
         **_ground(x, y, values, scene.levels if scene.levels is not None else clipped_levels(panel), colors),
         "every": pace(panel) if scene.paths else 1,
+        "pace": told_pace([panel]) if scene.paths else "",
         "paths": [_path(name, path, scene.lookaheads.get(name)) for name, path in scene.paths.items()],
         "curves": [*(_curve(label, series) for label, series in scene.curves.items()), *_hidden(panel)],
     }

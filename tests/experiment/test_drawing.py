@@ -121,7 +121,7 @@ def test_look_ahead_points_that_a_run_keeps_are_drawn(folder):
     assert "No look-ahead is drawn" in field.texts[0].get_text()  # of every second step, iterates do not tell it
     drawing.keep_picture(file, picture._replace(ahead={"NAG": picture.seen["NAG"].coordinates + 0.5}))
     field = drawing.field(folder, {"problem": "rosenbrock"})
-    assert "to its look-ahead point" in field.texts[0].get_text()
+    assert "looks ahead to" in field.texts[0].get_text()
     assert len(re.findall(r'"ahead":"', drawing.page(folder, {}).html)) == 1
     assert drawing.animation(folder, {"problem": "rosenbrock"}).movers["NAG"].lookahead is not None
 

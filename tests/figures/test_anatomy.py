@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import same_color
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 from nagviz.figures import Anatomy, Rival, draw_step, looks, step
 from nagviz.figures.labels import frame
@@ -174,6 +175,22 @@ def test_a_short_step_is_shown_larger_in_the_corner():
     assert lens.get_ylim() == pytest.approx((y[0] * 0.14, y[-1] * 0.14))
 
 
+@pytest.mark.parametrize("end", [(0.02, -0.1), (0.2, -0.6), (0.02, 0.1)])
+def test_the_detail_hides_nothing_and_is_joined_to_its_place(end):
+    figure = step(SHORT._replace(next_iterate=np.array(end), next_lookahead=np.array(end)))
+    ax = figure.axes[0]
+    (lens,) = ax.child_axes
+    figure.draw_without_rendering()
+    box = lens.get_window_extent()
+    for line in ax.lines:
+        assert not box.contains(*ax.transData.transform(line.get_xydata()[-1]))
+    kind = pytest.importorskip("matplotlib.inset", reason="the frame was another artist").InsetIndicator
+    (indicator,) = [artist for artist in ax.get_children() if isinstance(artist, kind)]
+    place = ax.transData.transform([(x[0] / 5, y[0] * 0.14), (x[-1] / 5, y[-1] * 0.14)])
+    assert not Bbox(place).overlaps(box)
+    assert sum(connector.get_visible() for connector in indicator.connectors) == 2
+
+
 def test_a_heavy_ball_has_no_look_ahead():
     figure = step(STEP._replace(next_iterate=np.zeros(2), next_lookahead=np.array([0.4, -0.3]), rivals={}))
     assert {"$y_{t-1}$", "$y_t$", "$y_{t+1}$"} < words(figure)
@@ -183,9 +200,11 @@ def test_a_heavy_ball_has_no_look_ahead():
 
 @pytest.mark.parametrize("method", ["triple momentum", "costs 5 $", "µ-Übermethode", "x" * 40])
 def test_the_step_is_called_by_the_name_of_its_method(method):
-    figure = step(STEP._replace(method=method))
+    figure = step(SHORT._replace(method=method))
     figure.draw_without_rendering()
-    assert any(word.replace(r"\$", "$").startswith(method) for word in words(figure))
+    assert any(method in word.replace(r"\$", "$").replace("\n", " ") for word in words(figure))
+    for text in (text for ax in (*figure.axes, *figure.axes[0].child_axes) for text in ax.texts):
+        assert figure.bbox.padded(1).containsx(text.get_window_extent().x1)
 
 
 HOSTILE = {

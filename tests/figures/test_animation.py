@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from nagviz.figures import animate, looks
+from nagviz.figures import animate, looks, style
 from nagviz.figures import animation as module
-from nagviz.figures.animation import COLORS, STRETCHES, _palette, _unpacked
+from nagviz.figures.animation import COLORS, STRETCHES
+from nagviz.figures.palettes import palette, unpacked
 
 x, y = np.linspace(-2, 2, 21), np.linspace(-1, 2, 21)
 SMALL = 60  # pixels to the inch
@@ -92,12 +93,13 @@ def test_the_look_ahead_reaches_from_the_iterate_as_far_as_the_key_says(moving):
     assert not any(part.get_visible() for part in moving.movers["SGD"].reach)
     small = animate(BOWL, {"NAG": LONG}, {"NAG": WALK + 0.01})
     (said,) = (text for text in key(small) if text.startswith("look-ahead"))
-    factor = float(said.split()[1])
+    factor = float(said.partition("\u00d7")[2])
     assert factor in STRETCHES[1:]
     small.show(10)
     np.testing.assert_allclose(small.movers["NAG"].reach[1].get_xydata(), WALK[1:2] + factor * 0.01)
     asked = animate(BOWL, {"NAG": LONG}, {"NAG": WALK + 0.01}, stretch=3.0)
-    assert "look-ahead, 3 times as far" in key(asked)
+    assert "look-ahead drawn \u00d73" in key(asked)
+    assert [text.get_text() for text in asked.figure.axes[0].texts][-1] == "look-ahead drawn \u00d73"
 
 
 def test_a_frame_is_what_the_figure_itself_draws_there(moving):
@@ -113,12 +115,12 @@ def test_files_hold_the_frames_their_times_and_go_round(moving, kind):
     image = opened(moving, kind)
     assert (image.n_frames, image.info["loop"]) == (6, 0)
     pixels = list(moving.pixels(SMALL))
-    palette = _palette(np.stack([pixels[0], pixels[-1]]))
+    colors = palette(np.stack([pixels[0], pixels[-1]]), style.INKS, COLORS)
     times = []
     for made, frame in zip(pixels, ImageSequence.Iterator(image), strict=True):
         seen = np.asarray(frame.convert("RGB")).astype(int)
-        np.testing.assert_array_equal(seen, palette.colors[palette.indexed(made)])
-        off = np.abs(seen - _unpacked(made))
+        np.testing.assert_array_equal(seen, colors.colors[colors.indexed(made)])
+        off = np.abs(seen - unpacked(made))
         assert off.mean() < 0.5
         assert (off.max(axis=-1) > 32).mean() < 1e-3  # in one palette of 255
         times.append(frame.info["duration"])
@@ -136,12 +138,14 @@ def test_colours_that_cover_most_are_kept_and_all_others_go_to_the_nearest():
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 2**24, (40, 40)).astype(np.uint32)
     pixels[:20] = 0x2A1BFE
-    palette = _palette(pixels)
-    assert len(palette.colors) <= COLORS
-    assert palette.colors[palette.indexed(pixels[:1, :1])[0, 0]].tolist() == [0xFE, 0x1B, 0x2A]
-    seen = palette.colors[palette.indexed(pixels)]
-    far = ((_unpacked(pixels)[..., None, :] - palette.colors) ** 2).sum(-1)
-    np.testing.assert_array_equal(((_unpacked(pixels) - seen) ** 2).sum(-1), far.min(-1))
+    pixels[-1, -1] = 0x007201
+    made = palette(pixels, ["#017200"], COLORS)
+    assert len(made.colors) <= COLORS
+    assert made.colors[made.indexed(pixels[:1, :1])[0, 0]].tolist() == [0xFE, 0x1B, 0x2A]
+    assert made.colors[made.indexed(pixels[-1:, -1:])[0, 0]].tolist() == [0x01, 0x72, 0x00]  # an ink, of one pixel
+    seen = made.colors[made.indexed(pixels)]
+    far = ((unpacked(pixels)[..., None, :] - made.colors) ** 2).sum(-1)
+    np.testing.assert_array_equal(((unpacked(pixels) - seen) ** 2).sum(-1), far.min(-1))
 
 
 def test_what_cannot_be_moved_is_refused():

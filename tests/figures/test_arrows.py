@@ -1,12 +1,13 @@
 """The fields are the gradient of the slice and the look-ahead of the path."""
 
+import re
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from nagviz.figures import draw_field, draw_lookahead, draw_streams, field, looks
+from nagviz.figures import draw_field, draw_lookahead, draw_streams, field, looks, style
 from nagviz.figures.arrows import LONGEST, SPACE, slopes
 from nagviz.figures.grids import read
 from nagviz.figures.labels import frame
@@ -65,7 +66,12 @@ def test_arrows_point_downhill_at_equal_distances_and_are_longest_where_it_is_st
     down = -slope / on.scale
     cosine = (ways * down).sum(-1) / np.linalg.norm(ways, axis=-1) / np.linalg.norm(down, axis=-1)
     np.testing.assert_allclose(cosine, 1, atol=1e-9)
-    lengths = np.linalg.norm(ways, axis=-1)
+    lengths, steep = np.linalg.norm(ways, axis=-1), np.linalg.norm(slope, axis=-1)
+    words = said(field(BOWL._replace(gradient=SLOPE)))
+    told = re.search(r"longest from a slope of (\S+) on, (\d+)% as long at a quarter", words)
+    assert lengths[steep > 1.05 * float(told[1])] == pytest.approx(SPACE * LONGEST)
+    quarter = np.interp(float(told[1]) / 4, np.sort(steep), lengths[np.argsort(steep)])
+    assert quarter == pytest.approx(int(told[2]) / 100 * SPACE * LONGEST, rel=0.02)
     assert lengths.max() == pytest.approx(SPACE * LONGEST)
     order = np.argsort(np.linalg.norm(slope, axis=-1))
     assert (np.diff(lengths[order]) > -1e-9).all()
@@ -86,15 +92,27 @@ def test_the_lookahead_starts_at_iterates_and_ends_at_look_ahead_points():
     ax = settled()
     shift = np.array([0.3, -0.1])
     ahead = PATH + shift
-    arrows = draw_lookahead(ax, PATH, ahead, looks(["NAG"])["NAG"])
-    on = frame(ax)
-    tips = on.data(on.points(arrows.XY) + np.stack([arrows.U, arrows.V], axis=-1))
-    np.testing.assert_allclose(tips, arrows.XY + shift, atol=1e-12)
-    assert arrows.XY[0].tolist() == PATH[0].tolist()
-    assert {tuple(point) for point in arrows.XY} <= {tuple(point) for point in PATH}
-    assert 10 < len(arrows.XY) < 60
-    lost = np.where(np.arange(60)[:, None] > 30, np.nan, PATH)
-    assert np.isfinite(draw_lookahead(settled(), lost, ahead, looks(["NAG"])["NAG"]).XY).all()
+    hero = looks(["NAG"])["NAG"]
+    drawn = draw_lookahead(ax, PATH, ahead, hero)
+    stems = drawn.stems.get_xydata().reshape(-1, 3, 2)
+    np.testing.assert_allclose(stems[:, 1] - stems[:, 0], np.broadcast_to(shift, (len(stems), 2)), atol=1e-12)
+    np.testing.assert_array_equal(drawn.points.get_xydata(), stems[:, 1])
+    assert stems[0, 0].tolist() == PATH[0].tolist()
+    assert {tuple(point) for point in stems[:, 0]} <= {tuple(point) for point in PATH}
+    assert 10 < len(stems) < 60
+    unknown = np.where(np.arange(60)[:, None] > 30, np.nan, ahead)
+    assert np.isfinite(draw_lookahead(settled(), PATH, unknown, hero).points.get_xydata()).all()
+
+
+def test_the_look_ahead_has_a_mark_that_no_path_has():
+    every = looks(["NAG", *(f"rival {i}" for i in range(9))])
+    points = draw_lookahead(settled(), PATH, PATH + 0.1, every["NAG"]).points
+    assert points.get_markerfacecolor() == style.PAPER
+    assert {(look.marker, style.spot(look)["mfc"]) for look in every.values()}.isdisjoint({("o", style.PAPER)})
+
+
+def test_as_many_look_ahead_points_as_iterates():
+    ax, ahead = settled(), PATH + 0.1
     with pytest.raises(ValueError, match="lookaheads has 59 points and path 60"):
         draw_lookahead(ax, PATH, ahead[1:], looks(["NAG"])["NAG"])
 
@@ -105,8 +123,8 @@ def said(figure):
 
 def test_the_figure_says_where_its_gradient_comes_from():
     figure = field(BOWL, {"NAG": PATH}, {"NAG": PATH + 0.1}, note="one epoch", title="Bowl")
-    assert "Arrows: the negative gradient, from differences of the slice." in said(figure)
-    assert "from an iterate to its look-ahead point" in said(figure)
+    assert "Arrows: the negative gradient, from differences of the slice; longest from a slope of" in said(figure)
+    assert "where a path's method looks ahead to" in said(figure)
     assert "one epoch" in said(figure)
     assert figure.axes[0].get_title() == "Bowl"
     figure = field(BOWL._replace(gradient=SLOPE), streams=True)

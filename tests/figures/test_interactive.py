@@ -24,6 +24,11 @@ class Cut(NamedTuple):
     quantity: str = "loss"
 
 
+class Walked(NamedTuple):
+    coordinates: np.ndarray
+    steps: np.ndarray
+
+
 BOWL = Cut(x, y, 0.01 + x**2 + 4 * y[:, None] ** 2)
 
 
@@ -52,9 +57,13 @@ def test_paths_lie_on_the_relief_and_points_tell_their_loss():
     np.testing.assert_array_equal(relief.z, body.z)
     np.testing.assert_array_equal(relief.customdata, BOWL.values)
     table = looks(["NAG"])
-    marks = interactive._marks(graphs, "NAG", body.lifted(WALK), np.array([0, 5, 10]), table["NAG"])
+    marks = interactive._marks(graphs, "NAG", body.lifted(WALK), Walked(WALK, np.array([0, 5, 10])), table["NAG"])
     assert marks.customdata.tolist() == [0, 5, 10]
     np.testing.assert_allclose(marks.z[-1], np.nanmin(body.z), atol=0.02)
+    lost = np.array([WALK[0], WALK[1], [np.nan, 0.0]])
+    marks = interactive._marks(graphs, "NAG", body.lifted(lost), lost, table["NAG"])
+    assert marks.marker.symbol == ("circle", "x", "circle")
+    assert marks.marker.size[1] > marks.marker.size[0]
 
 
 @needs_plotly

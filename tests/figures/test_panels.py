@@ -1,4 +1,5 @@
 import io
+import re
 import warnings
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ class Cut(NamedTuple):
 class Projected(NamedTuple):
     coordinates: np.ndarray
     residual: np.ndarray
+    steps: np.ndarray | None = None
 
 
 CUT = Cut(x, y, BOWL)
@@ -69,6 +71,29 @@ def test_the_axes_say_what_they_are(figure):
         assert 3 <= sum(low <= tick <= high for tick in axis.get_majorticklocs()) <= 7
     assert "SGD diverged at step 37 and is not drawn" in words(figure)
     assert (ax.get_xlim(), ax.get_ylim()) == ((-1.5, 1.5), (-1, 1))
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (np.arange(41) * 4, "every 20 steps"),
+        (np.append(np.arange(40) * 4, 158), "every 20 steps"),  # done before the next row
+        (np.arange(41) * 29, "every 145 steps"),
+        (np.arange(41) ** 2, "about every 200 steps"),
+        (np.arange(41), "every 5 steps"),
+    ],
+)
+def test_dots_and_markers_of_the_strip_are_at_the_steps_that_the_key_tells(rows, told):
+    figure = landscape(CUT, {"SGD": Projected(SPIRAL, 1 + t, rows)})
+    assert told in words(figure)
+    ground, strip = figure.axes[:2]
+    (line,) = (line for line in strip.lines if line.get_label() == "SGD")
+    at = rows[line.get_markevery()]
+    every = int(re.search(r"\d+", told)[0])
+    np.testing.assert_array_equal(np.unique(at // every), np.arange(1, rows[-1] // every + 1))
+    assert told.startswith("about") or not (at % every).any()
+    dots = next(line for line in ground.lines if line.get_marker() == "s")
+    np.testing.assert_array_equal(dots.get_xydata(), SPIRAL[line.get_markevery()])
 
 
 def test_the_aspect_is_equal_and_the_axes_fill_the_column(figure):

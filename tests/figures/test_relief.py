@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from matplotlib.contour import QuadContourSet
 from matplotlib.text import Text
 
 from nagviz.figures import Camera, draw_surface, looks, loss_levels, surface
@@ -164,5 +165,18 @@ def test_a_line_has_no_relief():
 def test_a_path_is_drawn_as_far_as_it_is_finite_and_ends_there():
     path = np.array([[0.5, 0.5], [0.3, 0.2], [np.nan, 0.1], [0.0, 0.0]])
     ax = on_axes(paths={"NAG": path})[0]
-    stars = [line.get_data_3d() for line in ax.lines if line.get_marker() == "*"]
-    assert [(float(x[0]), float(y[0])) for x, y, _ in stars] == [(0.3, 0.2)]
+    ends = [(line.get_marker(), line.get_data_3d()) for line in ax.lines if line.get_marker() in "*x"]
+    assert [(mark, float(x[0]), float(y[0])) for mark, (x, y, _) in ends] == [("x", 0.3, 0.2)]  # a cross: it is lost
+    words = {text.get_text() for text in surface(BOWL, {"NAG": path, "far": PATH * 99}).findobj(Text)}
+    assert "not finite from here" in words
+    assert any("Leaving the slice: far." in text for text in words)
+
+
+def test_the_floor_is_drawn_of_the_slice_as_it_is_where_the_relief_is_cut_off():
+    """The last line of a circular bowl is a circle; of the relief that is cut off there it is a staircase."""
+    bowl = BOWL._replace(x=x, y=x, values=x**2 + x[:, None] ** 2)
+    ax, _ = on_axes(bowl, {}, levels=[0.0, 0.3, 0.7])
+    lines = next(c for c in ax.collections if isinstance(c, QuadContourSet) and not c.filled)
+    *_, outline = lines.get_paths()
+    radius = np.linalg.norm(outline.vertices[:, :2], axis=1)
+    assert np.ptp(radius) < 0.01

@@ -75,7 +75,7 @@ function drawKey() {
   if (scene.paths.length) {
     entry("start", (svg) => start(svg, [8, 8], shade));
     if (scene.paths.some((path) => path.lost === null)) entry("end", (svg) => star(svg, [8, 8], shade));
-    entry(scene.every === 1 ? "every step" : `every ${counted(scene.every)} steps`, (svg) => mark(svg, data.marks.start, [8, 8], ink.dot, `fill:${shade}`));
+    entry(scene.pace, (svg) => mark(svg, data.marks.start, [8, 8], ink.dot, `fill:${shade}`));
   }
   if (scene.paths.some((path) => path.lost !== null)) entry("not finite from here", (svg) => cross(svg, [8, 8], shade));
   if (scene.paths.some((path) => path.ahead)) entry("look-ahead", (svg) => drawAhead(svg, [1, 8], [23, 8]), 26);
