@@ -159,12 +159,12 @@ def _part(name: str) -> str:
 
 
 def _body(summary: Summary) -> Iterator[str]:
-    for title, rows in summary.tables.items():
-        yield from (f"<h2>{title}</h2>", _html_table(rows))
-        yield from (f"<p class=spread>{SPREAD}</p>" for _ in _spreads(rows)[:1])
+    told, later = _parted(summary.tables)
+    yield from (line for table in told for line in _html_section(*table))
     if summary.pictures:
         yield "<h2>Figures</h2>"
         yield from map(_html_picture, summary.pictures)
+    yield from (line for table in later for line in _html_section(*table))
     yield from ("<h2>Data</h2>", _html_table(summary.data))
     yield "<h2>Run it again</h2>"
     yield f"<p>Save the configuration below as <code>{escape(summary.name)}.toml</code>, then</p>"
@@ -172,6 +172,17 @@ def _body(summary: Summary) -> Iterator[str]:
     yield "<p>Versions, devices and seeds that these numbers are of:</p>"
     yield f'<div class="wide">{_html_facts(summary.facts)}</div>'
     yield f"<details open><summary>Configuration</summary>\n<pre>{escape(summary.config)}</pre></details>"
+
+
+def _parted(tables: Mapping[str, Sequence[Row]]) -> tuple[list[tuple], list[tuple]]:
+    """What stands before the figures, and the long table of how a grid was chosen from, which stands behind them."""
+    last = TABLES["grid"]
+    return [pair for pair in tables.items() if pair[0] != last], [pair for pair in tables.items() if pair[0] == last]
+
+
+def _html_section(title: str, rows: Sequence[Row]) -> Iterator[str]:
+    yield from (f"<h2>{title}</h2>", _html_table(rows))
+    yield from (f'<p class="spread">{SPREAD}</p>' for _ in _spreads(rows)[:1])
 
 
 def _html_table(rows: Sequence[Row]) -> str:
@@ -234,18 +245,23 @@ def _html_facts(facts: Mapping[str, str]) -> str:
 def markdown(summary: Summary, folder: Path) -> str:
     """The page as Markdown that lies in a folder, from which the figures are linked."""
     paragraphs = [f"# {_plain(summary.name)}", _plain(summary.question), _plain(summary.expected)]
-    for title, rows in summary.tables.items():
-        paragraphs += [f"## {title}", _markdown_table(_with_spread(rows)), *(SPREAD for _ in _spreads(rows)[:1])]
+    told, later = _parted(summary.tables)
+    paragraphs += [part for table in told for part in _markdown_section(*table)]
     paragraphs += ["## Figures"] if summary.pictures else []
     for picture in summary.pictures:
         told = _plain(picture.told)
         paragraphs += [f"![{told}]({quote(Path(os.path.relpath(picture.file, folder)).as_posix())})", f"*{told}*"]
+    paragraphs += [part for table in later for part in _markdown_section(*table)]
     paragraphs += ["## Data", _markdown_table(summary.data), "## Run it again"]
     paragraphs += [f"Save the configuration below as `{summary.name}.toml`, then", _fenced("\n".join(summary.again))]
     paragraphs += ["Versions, devices and seeds that these numbers are of:", _markdown_facts(summary.facts)]
     paragraphs += ["Configuration:", _fenced(summary.config.rstrip("\n"), "toml")]
     paragraphs += [f"run {summary.fingerprint} nagviz"]
     return "\n\n".join(filter(None, paragraphs)) + "\n"
+
+
+def _markdown_section(title: str, rows: Sequence[Row]) -> list[str]:
+    return [f"## {title}", _markdown_table(_with_spread(rows)), *(SPREAD for _ in _spreads(rows)[:1])]
 
 
 def _plain(text: str) -> str:

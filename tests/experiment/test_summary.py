@@ -162,3 +162,23 @@ def test_the_data_are_told_with_their_source_their_licence_and_their_digest():
 def test_a_report_has_no_width(runs, capsys):
     assert main(["figure", str(runs / "odd"), "report", "--width", "4"]) == 2
     assert "--width does nothing to report" in capsys.readouterr().err
+
+
+ODD = [
+    {"optimizer": "随机梯度下降", "train loss": 1e-30, "train loss ±": 2e-31, "note": "x" * 40},
+    {"optimizer": "Адам", "train loss": -1e30, "train loss ±": float("nan"), "note": None},
+]
+
+
+def test_any_numbers_and_names_are_told_and_how_a_grid_was_chosen_from_stands_behind_the_figures(tmp_path):
+    tables = {"Results": ODD, summary.TABLES["grid"]: ODD}
+    picture = summary.Picture(tmp_path / "landscape.png", "Landscape")
+    made = summary.Summary("odd", "", "", tables, [picture], ODD[:1], {}, [], "", "")
+    text = summary.markdown(made, tmp_path)
+    assert re.findall(r"^## (.*)$", text, re.M)[:3] == ["Results", "Figures", summary.TABLES["grid"]]
+    page = Read(summary.html(made._replace(pictures=[])))
+    for cell in ("随机梯度下降", "Адам", "1e-30 ± 2e-31", "-1e+30 ± nan", "x" * 40):
+        assert cell in text
+        assert cell in page.said("td")
+    assert [kind["class"] for kind in page.of("th")[:3]] == ["name", "number", "name"]  # the spread has no column
+    assert text.count(summary.SPREAD) == page.said("p").count(summary.SPREAD) == 2
