@@ -216,7 +216,8 @@ def test_lines_lead_to_the_solutions_of_another_run(folder, tmp_path):
 
 
 def test_a_line_to_another_model_or_from_no_optimizer_is_refused(folder, tmp_path, capsys):
-    words = [word for setting in (*SMALL[:-1], "model.hidden=[9]") for word in ("--set", setting)]
+    few = ("steps=2", *SMALL[1:-1], "model.hidden=[9]", "optimizers=[{ kind = 'nag', learning_rate = 0.1 }]")
+    words = [word for setting in few for word in ("--set", setting)]
     assert main(["run", str(DIGITS), "--out", str(tmp_path / "wide"), *words]) == 0
     for asked, said in (
         (["--with", str(tmp_path / "wide")], "NAG and NAG of wide are on no line: "),
