@@ -413,24 +413,29 @@ def commit_rows(recorder: Recorder) -> None:
 
 
 def _commit(recorder: Recorder) -> None:
-    count, _, held = recorder.rows
     with _writing(recorder):
-        for column, chunk in zip(recorder.columns, held, strict=True):
-            if part := count % len(chunk):
-                _send(recorder, column, count - part, np.concatenate([chunk[:part], np.zeros_like(chunk[part:])]))
-        _land_together(recorder)
-        _tell(recorder, count)
-    recorder.committed = count
+        _by_all(recorder.team, lambda: _flush(recorder))
+        _tell(recorder, recorder.rows.count)
+    recorder.committed = recorder.rows.count
 
 
-def _land_together(recorder: Recorder) -> None:
-    """Wait until what every process has sent is on disk."""
+def _flush(recorder: Recorder) -> None:
+    """Write the chunks that are not full, and wait until all is on disk."""
+    count, _, held = recorder.rows
+    for column, chunk in zip(recorder.columns, held, strict=True):
+        if part := count % len(chunk):
+            _send(recorder, column, count - part, np.concatenate([chunk[:part], np.zeros_like(chunk[part:])]))
+    _land(recorder)
+
+
+def _by_all(team: Team, work: Callable[[], None]) -> None:
+    """Do what each process has to do, and go on where all could."""
     failed = None
     try:
-        _land(recorder)
+        work()
     except (OSError, ValueError) as error:
         failed = error
-    others = of_all(recorder.team, np.array(failed is not None))
+    others = of_all(team, np.array(failed is not None))
     if failed:
         raise failed
     if others.any():

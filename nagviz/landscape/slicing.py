@@ -112,7 +112,7 @@ def evaluate(
             for one device takes a mesh of more axes, ("grid", "model"): points are spread along "grid" alone, and the
             origin stays split along the other axes as its arrays are (their axes are auto or explicit, as the mesh
             says, and the plane's axes are split alike). Inside the loss, the mesh in context is one with a "grid" of 1:
-            name axes by `PartitionSpec`s.
+            name axes by `PartitionSpec`s, and close over no array that is split along explicit axes.
         store: a folder where tiles of the grid are kept as they are finished, as a zarr v3 array. Called again
             with the same inputs, an evaluation that was killed carries on there, in the way that it had begun,
             and gives the same values, be it on more or fewer devices. Of several processes the first one writes and

@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import sys
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 
@@ -158,7 +159,7 @@ def path(folder):
     """A path of several processes, its plane, and what each process wrote and read of it."""
     file, mesh = folder / "path.zarr", Mesh(np.array(jax.devices()), ("model",))
     records(file, mesh, range(4))
-    records(file, mesh, range(4, 6), commit=False, resume=True)  # and lost with the recorder
+    torn = refusal(lambda: nv.commit_rows(unwritable(records(file, mesh, range(4, 6), commit=False, resume=True))))
     seen = len(nv.open_trajectory(file).steps)
     recorder = records(file, mesh, range(4, 9), resume=True)
     nv.finish_recorder(recorder, seconds=1.5)
@@ -175,6 +176,7 @@ def path(folder):
     parameters.read_window = read
     return {
         "rows before the commit": seen,
+        "torn": torn,
         "wrote": [[column.name, column.window] for column in recorder.columns],
         "read at most": max(sizes),
         "explained": plane.explained,
@@ -182,6 +184,14 @@ def path(folder):
         "coordinates": coordinates.coordinates.tolist(),
         "residual": coordinates.residual.tolist(),
     }
+
+
+def unwritable(recorder):
+    """The same, but that a write of one process has failed."""
+    write = Future()
+    write.set_exception(OSError("no space left"))
+    recorder.flying.extend([(write, 1)] if jax.process_index() == 1 else [])
+    return recorder
 
 
 def paths_refused(folder):
@@ -231,6 +241,7 @@ def together(folder, mesh):
         "values": resumed.values.tolist(),
         "three devices": cut(Mesh(np.array(jax.devices()[:3]), ("grid",))).values.tolist(),
         "path": path(folder),
+        "gram": nv.gram(network_setting(Mesh(np.array(jax.devices()).reshape(2, 2), NAMES))[1]).tolist(),
         "another": refusal(partial(cut, mesh, effort=TILES, store=store, seed=1)),
         "unlike": refusal(partial(cut, mesh, effort=TILES, store=folder / "none", seed=jax.process_index())),
     }
@@ -253,7 +264,7 @@ def unfit():
 def refusal(work):
     try:
         work()
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         return str(error)
 
 

@@ -131,6 +131,7 @@ def test_a_path_of_split_parameters_is_written_by_those_that_hold_them_and_read_
     assert list(nv.load_trajectory(file, point="loss")[0].params) == [0, 0.5, 1, 1.5, 0, 0.5, 1, 1.5, 2]
     told = [run["together"]["path"] for run in seen["both"]]
     assert [part["rows before the commit"] for part in told] == [4, 4]
+    assert "process 1 could not write its part" in told[0]["torn"]
     wrote = [{json.dumps(part) for part in one["wrote"]} for one in told]
     assert not wrote[0] & wrote[1]
     assert [len(parts) for parts in wrote] == [4 + 3, 4]  # halves of two leaves each; the first has the rest
@@ -142,6 +143,9 @@ def test_the_plane_of_a_split_path_is_found_without_gathering_it(seen):
     path = nv.Trajectory(np.arange(9), HERE["walk"](range(9)))
     plane = nv.pca_plane(path)
     expected = nv.project(plane, path)
+    products = nv.gram(HERE["network_setting"]()[1])
+    for run in seen["both"]:  # each of them holds all parts of that plane, which count once
+        np.testing.assert_allclose(run["together"]["gram"], products, rtol=1e-6)
     for told in (run["together"]["path"] for run in seen["both"]):
         assert told["axes"]  # are split as the origin is
         assert told["read at most"] == 9 * 6  # rows of one part
