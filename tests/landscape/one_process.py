@@ -100,8 +100,8 @@ def networks(folder):
             kind.name: Mesh(devices, NAMES, axis_types=(kind, kind)) for kind in (AxisType.Auto, AxisType.Explicit)
         }
         return {name: network(mesh) for name, mesh in kinds.items()}
-    own = Mesh(devices, NAMES, axis_types=(AxisType.Auto,) * 2)
-    halves = Mesh(devices.T, NAMES, axis_types=(AxisType.Explicit,) * 2)
+    own = Mesh(devices, NAMES, axis_types=(AxisType.Explicit,) * 2)
+    halves = Mesh(devices.T, NAMES, axis_types=(AxisType.Auto,) * 2)
     return {
         "own": network(own),
         "halves": network(halves, store=folder / "halves"),

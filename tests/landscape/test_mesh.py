@@ -100,7 +100,7 @@ def test_a_model_that_is_split_over_devices_or_processes_gives_the_slice_of_one_
 
 
 def test_what_a_split_model_has_finished_is_gone_on_from_on_fewer_devices(seen):
-    one = Mesh(np.array(jax.devices()[:1]).reshape(1, 1), ("grid", "model"), axis_types=(AxisType.Explicit,) * 2)
+    one = Mesh(np.array(jax.devices()[:1]).reshape(1, 1), ("grid", "model"), axis_types=(AxisType.Auto,) * 2)
     before = tiles_of(seen["folder"] / "halves")
     values, _ = HERE["network"](one, store=seen["folder"] / "halves")
     np.testing.assert_array_equal(values, seen["both"][0]["networks"]["halves"][0])
