@@ -286,6 +286,8 @@ def _said(anatomy: Any) -> list[str]:
     hidden = max((rival.hidden for rival in anatomy.rivals.values()), default=0.0)
     said = [f"The step of {anatomy.method}."] if _is_long(anatomy.method) else []
     said += [f"Contours: {anatomy.cut.quantity}."]
+    if not all(np.isfinite(cut.values).all() for cut in (anatomy.cut, anatomy.detail) if cut is not None):
+        said.append("Hatched: the loss is not finite.")
     if hidden > SEEN:
         names = " and ".join(anatomy.rivals)
         said.append(

@@ -96,6 +96,10 @@ def draw_field(ax: Axes, cut: Any) -> Quiver:
     )
 
 
+def _is_sloped(field: np.ndarray) -> bool:
+    return bool((np.isfinite(field).all(axis=-1) & field.any(axis=-1)).any())
+
+
 def _steep(field: np.ndarray) -> float:
     """The slope from which on arrows have their full length."""
     slope = np.linalg.norm(field, axis=-1)
@@ -220,6 +224,7 @@ def field(
     source = "as evaluated" if exact else "from differences of the slice"
     what = "Lines" if streams else "Arrows"
     said = [f"{what}: the negative gradient, {source}{'' if streams else f'; {_told_lengths(ways)}'}."]
+    said = said if _is_sloped(ways) else [f"No {what.lower()}: the slice has no slope anywhere."]
     said += ["Open circles: where a path's method looks ahead to, each joined to its iterate."] if lookaheads else []
     table = style.resolve(paths, looks)
     figure = landscape(

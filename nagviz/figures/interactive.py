@@ -101,7 +101,8 @@ def _relief(graphs: Any, body: Any, values: np.ndarray, quantity: str) -> Any:
 
 def _steps(body: Any) -> dict[str, float]:
     low, high = float(np.nanmin(body.z)), float(np.nanmax(body.z))
-    return {"start": low, "end": high, "size": (high - low) / 14 or 1.0}
+    size = (high - low) / 14 or 1.0
+    return {"start": low, "end": high - size / 2, "size": size}  # where it is cut off a line would be a staircase
 
 
 def _line(graphs: Any, name: str, way: np.ndarray, look: Look, index: int) -> Any:

@@ -49,7 +49,7 @@ SIGHTS = 80  # points of all paths from which a camera is tried
 SPREAD, ODD = 0.25, 0.05  # what a wide view, and an unusual one, count beside the share that is seen
 NARROW = 0.5  # the least ratio of the sides
 SHAPE = 0.85  # height to width of the figure, without its key
-BESIDE = 14.0  # points of a height's number that stand in the room that a label has anyway
+BESIDE = 0.6  # of the padding of a label, in points of the heights' numbers that it stands beside
 LONG = 26  # characters: a label that takes two lines
 TITLE_ROOM = 0.2  # inches
 PASSES = 5
@@ -208,7 +208,7 @@ def _draw_box(ax: Axes3D, body: Relief, cut: Any) -> None:
     ax.set_zticks(places[seen], labels=[tick_text(tick) for tick in ticks[seen]])
     room = max((style.text_width(tick_text(tick), math=True) for tick in ticks[seen]), default=0.0)
     quantity = wrapped(cut.quantity, 1.3)
-    pad = room - BESIDE + 5 * quantity.count("\n")
+    pad = BESIDE * room - 8 + 5 * quantity.count("\n")
     ax.set_zlabel(quantity, labelpad=pad, parse_math=False, fontsize=style.SMALL)
     ax.zaxis.set_tick_params(pad=0)
 

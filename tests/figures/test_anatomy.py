@@ -225,6 +225,7 @@ def test_any_loss_gives_a_figure(name):
     figure = step(hostile)
     figure.draw_without_rendering()
     assert "$x_t$" in words(figure)
+    assert ("Hatched: the loss is not finite." in said(figure)) == (name in ("all NaN", "half infinite"))
 
 
 def test_far_rivals_no_rivals_and_points_that_coincide_give_figures():

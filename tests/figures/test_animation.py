@@ -181,6 +181,14 @@ def test_what_is_odd_still_moves():
     ).moments.size
 
 
+@pytest.mark.parametrize("values", [0 * BOWL.values + 2, 1e-30 * BOWL.values, 1e30 * BOWL.values, BOWL.values - 60])
+def test_any_loss_moves(values):
+    made = animate(
+        BOWL._replace(values=values, labels=("主成分 1", "Потеря")), {"随机": LONG}, {"随机": WALK}, frames=2
+    )
+    assert opened(made, "gif").n_frames == 2
+
+
 def test_mp4_asks_for_what_makes_it(moving, monkeypatch, tmp_path):
     monkeypatch.setattr(module.shutil, "which", lambda name: None)
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)

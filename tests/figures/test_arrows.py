@@ -154,7 +154,11 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 @pytest.mark.parametrize("streams", [False, True])
 def test_any_loss_gives_a_figure(name, streams):
-    field(BOWL._replace(values=HOSTILE[name]), {"one point": PATH[:1]}, streams=streams).draw_without_rendering()
+    paths = {"one point": PATH[:1], "far": PATH * 1e6, "x" * 40: PATH, "随机梯度下降": PATH}
+    cut = BOWL._replace(values=HOSTILE[name], labels=("主成分 1", "x" * 40), quantity="Потеря")
+    figure = field(cut, paths, {"one point": PATH[:1] + 0.1}, streams=streams)
+    figure.draw_without_rendering()
+    assert ("the slice has no slope anywhere" in said(figure)) == (name in ("constant", "all NaN"))
 
 
 def test_ten_optimizers_fit():

@@ -56,6 +56,8 @@ def test_paths_lie_on_the_relief_and_points_tell_their_loss():
     relief = interactive._relief(graphs, body, BOWL.values, "loss")
     np.testing.assert_array_equal(relief.z, body.z)
     np.testing.assert_array_equal(relief.customdata, BOWL.values)
+    lines = relief.contours.z
+    assert np.nanmax(body.z) - lines.size < lines.end < np.nanmax(body.z)  # there it is cut off, and flat
     table = looks(["NAG"])
     marks = interactive._marks(graphs, "NAG", body.lifted(WALK), Walked(WALK, np.array([0, 5, 10])), table["NAG"])
     assert marks.customdata.tolist() == [0, 5, 10]
