@@ -186,6 +186,13 @@ def path(folder):
     }
 
 
+def in_memory():
+    """The coordinates of a split path that was never on disk, through its end and through its mean."""
+    kept = nv.Trajectory(np.arange(9), split(walk(range(9)), Mesh(np.array(jax.devices()), ("model",)), None))
+    planes = [nv.pca_plane(kept, centred=centred) for centred in (False, True)]
+    return [nv.project(plane, kept).coordinates.tolist() for plane in planes]
+
+
 def unwritable(recorder):
     """The same, but that a write of one process has failed."""
     write = Future()
@@ -224,12 +231,14 @@ def evaluates(folder, mesh):
     made = cut(explicit, gradient=True, report=lambda done, total: rows.append(done))
     found = {"Explicit": plain(made), "rows": rows, "Auto": plain(cut(mesh, gradient=True))}
     found |= {"networks": networks(folder), "recomputed": recomputed(mesh).tolist(), "refined": refined(mesh).tolist()}
-    found |= (
-        {"kernels": kernels(), "refused": {**unfit(), "path": paths_refused(folder)}}
-        if alone
-        else {"together": together(folder, mesh)}
-    )
+    found |= by_itself(folder) if alone else {"together": together(folder, mesh)}
     print(json.dumps(found), flush=True)
+
+
+def by_itself(folder):
+    """What one process with four devices can show."""
+    refused = {**unfit(), "path": paths_refused(folder)}
+    return {"kernels": kernels(), "in memory": in_memory(), "refused": refused}
 
 
 def together(folder, mesh):

@@ -143,6 +143,9 @@ def test_the_plane_of_a_split_path_is_found_without_gathering_it(seen):
     path = nv.Trajectory(np.arange(9), HERE["walk"](range(9)))
     plane = nv.pca_plane(path)
     expected = nv.project(plane, path)
+    centred = nv.project(nv.pca_plane(path, centred=True), path)
+    for found, alone in zip(seen["runs"][0]["in memory"], (expected, centred), strict=True):
+        np.testing.assert_allclose(found, alone.coordinates, rtol=1e-5, atol=1e-6)
     products = nv.gram(HERE["network_setting"]()[1])
     for run in seen["both"]:  # each of them holds all parts of that plane, which count once
         np.testing.assert_allclose(run["together"]["gram"], products, rtol=1e-6)
