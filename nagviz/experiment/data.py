@@ -61,5 +61,8 @@ def made(gather: Callable[[], Whole], cut: Cut, seed: int) -> Dataset:
         return divide(whole, cut, seed)
     except ImportError as error:
         raise Refusal(f"data: package {error.name} is not installed; pip install it, or name other data") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        told = f"{error.filename}: {error.strerror}; name another file" if error.filename else error
+        raise Refusal(f"data: {told}") from None
+    except ValueError as error:
         raise Refusal(f"data: {error}") from None

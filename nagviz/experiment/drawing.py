@@ -158,22 +158,27 @@ def _last_picture(folder: Path) -> Picture:
 
 def curves(folder: Path, ways: Ways) -> figures.Figure:
     """What was measured over the steps: every measure, or the first of every problem where there are several."""
-    trials, observed = _trials(folder), report.read_facts(folder).get("observed samples", {})
+    trials, few = _trials(folder), _few_samples(folder)
     several = _is_several(trials)
     panels: dict[str, dict[str, tuple]] = {}
     for problem, of_problem in trials.items():
-        for name, series in list(_measured(of_problem).items())[: 1 if several else None]:
-            named = _over_samples(name, observed.get(problem or next(iter(observed), None)))
-            panels[f"{problem}: {named}" if several else named] = series
+        for name, series in list(_measured(of_problem, few(problem)).items())[: 1 if several else None]:
+            panels[f"{problem}: {name}" if several else name] = series
     note = "\n".join(line for line in ("; ".join(_divergences(trials)), _spread_over(trials)) if line) or None
     linear = [name for name in panels if DEGREES in name]
     return figures.curves(panels, note=note, linear=linear, **ways)
 
 
-def _over_samples(name: str, count: int | None) -> str:
+def _few_samples(folder: Path) -> Callable[[str | None], int | None]:
+    """Of a problem, over how few training samples is what is observed of it; None where that needs no samples."""
+    held = report.read_facts(folder).get("observed samples", {})
+    return lambda problem: held.get(problem or next(iter(held), None))
+
+
+def _titled(name: str, few: int | None) -> str:
     """A measure, and of how few training samples it is where it is observed of some."""
-    few = count is not None and name in [LABELS[observed] for observed in ON_DEVICE]
-    return f"{name}, of {count:,} training samples" if few else name
+    some = few is not None and name in [LABELS[observed] for observed in ON_DEVICE]
+    return f"{name}, of {few:,} training samples" if some else name
 
 
 def _first_of(trials: Trials) -> str | None:
@@ -254,12 +259,12 @@ def page(folder: Path, ways: Ways) -> figures.Page:
     """The landscapes to explore, with what was measured over the steps."""
     _require_no_width("page", ways)
     shown, trials = _shown(folder), _trials(folder)
-    several, run = _is_several(shown), load(folder / "config.toml")
+    several, run, few = _is_several(shown), load(folder / "config.toml"), _few_samples(folder)
     scenes = {}
     for file in _seen(folder):
         picture = _picture_of(file)
         problem = picture.title if several else None
-        curves = _measured(trials[problem])
+        curves = _measured(trials[problem], few(problem))
         said = (_lost({None: shown[problem]}), _told(picture), _sampled(run))
         note = "\n".join(filter(None, said))
         scenes[picture.title] = figures.Scene(picture.cut, picture.seen, curves, _ahead(run, picture), note)
@@ -555,12 +560,14 @@ def _is_several(by_problem: Mapping[str | None, Any]) -> bool:
     return None not in by_problem
 
 
-def _measured(of_problem: Mapping[str, Mapping[Any, Sequence[Row]]]) -> dict[str, dict[str, tuple[np.ndarray, ...]]]:
-    """By measure, and by optimizer: of all optimizers, each has some."""
+def _measured(
+    of_problem: Mapping[str, Mapping[Any, Sequence[Row]]], few: int | None = None
+) -> dict[str, dict[str, tuple[np.ndarray, ...]]]:
+    """By measure, titled, and by optimizer: of all optimizers, each has some."""
     firsts = [rows[0] for seeds in of_problem.values() for rows in seeds.values()]
     names = [name for name in dict.fromkeys(name for row in firsts for name in row) if name not in ABOUT]
     return {
-        name: {
+        _titled(name, few): {
             optimizer: _series(list(seeds.values()), name)
             for optimizer, seeds in of_problem.items()
             if name in next(iter(seeds.values()))[0]

@@ -50,7 +50,8 @@ def _value(key: str, text: str) -> Any:
     except (ValueError, RecursionError):
         if _BARE_WORD.fullmatch(text):
             return text
-        raise ValueError(f'{key}: must be set to one value of TOML, as 7, "text" or [1, 2]') from None
+        quoted = f", as {key}='\"{text}\"' would be" if re.fullmatch(r"[^\s\"'\[\]{}=,]+", text) else ""
+        raise ValueError(f'{key}: must be set to one value of TOML, as 7, "text" or [1, 2]{quoted}') from None
     return value
 
 

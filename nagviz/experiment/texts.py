@@ -58,7 +58,9 @@ def pieces(text: str, length: int, source: str) -> Whole:
     codes = np.frombuffer(text.encode("utf-32-le"), "<u4")
     count = (len(codes) - 1) // length
     if count < 2:
-        raise ValueError(f"length: is {length}, and the text has {len(codes)} characters; expected two pieces or more")
+        raise ValueError(
+            f"length: is {length}, and the text has {len(codes)} characters ({source}); expected two pieces or more"
+        )
     alphabet, tokens = np.unique(codes, return_inverse=True)
     tokens = tokens.astype(np.int32)
     inputs, targets = (tokens[i : i + count * length].reshape(count, length) for i in (0, 1))

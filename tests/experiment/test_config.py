@@ -507,6 +507,10 @@ def test_nesting_without_end_is_a_mistake_and_no_crash(write):
         ("steps.a=0", "steps: is 600, which has no 'a' in it"),
         ("a.b.c.d.e.f.g.h.i=0", "a.b.c.d.e.f.g.h.i: has more than 8 parts"),
         ("model.hidden=[1", 'model.hidden: must be set to one value of TOML, as 7, "text" or [1, 2]'),
+        (
+            "data.path=data/x",
+            'data.path: must be set to one value of TOML, as 7, "text" or [1, 2], as data.path=\'"data/x"\' would be',
+        ),
         ("steps=", 'steps: must be set to one value of TOML, as 7, "text" or [1, 2]'),
         ("steps=1\nseed = 2", 'steps: must be set to one value of TOML, as 7, "text" or [1, 2]'),
         ("steps=[" + "[" * 5000, 'steps: must be set to one value of TOML, as 7, "text" or [1, 2]'),

@@ -101,6 +101,7 @@ def test_what_is_observed_says_over_how_few_samples(runs, tmp_path):
     words = " ".join(re.findall(r">([^<]+)</text>", (tmp_path / "curves.svg").read_text()))
     assert "gradient norm at y, of 256 training samples" in words
     assert "validation loss, of" not in words
+    assert "gradient norm at y, of 256 training samples" in (runs[1] / "page.html").read_text()
 
 
 def test_the_run_is_drawn_and_cut_in_that_plane_and_in_no_other(runs, problem, capsys):
