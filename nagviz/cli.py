@@ -183,6 +183,21 @@ def _declare_devices(words: argparse.ArgumentParser) -> None:
         "goes on on any number of them, with the same values to rounding",
     )
 
+    words.add_argument(
+        "--distributed",
+        action="store_true",
+        help="be one of several processes, each started with these words, and use the devices of all; jax finds the "
+        "others by SLURM, MPI, a TPU pod or Kubernetes. The first one alone writes the run's folder",
+    )
+    words.add_argument(
+        "--coordinator",
+        metavar="ADDRESS:PORT,COUNT,NUMBER",
+        help="where it cannot: the address of process 0, how many there are, and which this is",
+    )
+    words.add_argument(
+        "--wait", type=_counted, default=300, metavar="SECONDS", help="for the other processes to come (default: 300)"
+    )
+
 
 def _devices(text: str) -> int | str:
     if text == "all" or (text.isdecimal() and int(text) >= 1):
@@ -204,23 +219,51 @@ def _run(args: argparse.Namespace) -> int:
     except ConfigError as error:  # before jax is loaded: mistakes are told at once
         return _refused(error)
 
-    from nagviz.experiment.devices import mesh_of
+    folder = args.out or Path("runs") / config.name
+    return _jointly(args, lambda: _carried_out(args, config, folder), lambda: _going_on(folder, args))
+
+
+def _carried_out(args: argparse.Namespace, config: Any, folder: Path) -> int:
+    from nagviz.experiment.helping import as_one
     from nagviz.experiment.pipeline import run
     from nagviz.experiment.report import Refusal
 
-    folder = args.out or Path("runs") / config.name
+    options = {"resume": args.resume, "overwrite": args.overwrite, "trust": args.trust}
     try:
-        mesh = mesh_of(args.devices)
-        run(config, folder, resume=args.resume, overwrite=args.overwrite, trust=args.trust, mesh=mesh)
+        return as_one(args.devices, config, args.trust, lambda mesh: run(config, folder, **options, mesh=mesh))
     except Refusal as error:
         return _refused(error)
+    except ConnectionError:
+        raise
     except OSError as error:
         reason = f"{error.filename or folder}: {error.strerror or error}"
         return _refused(f"{reason}\nmake room or give access; {_going_on(folder, args)}")
     except KeyboardInterrupt as stopped:
+        if _is_joint(args) and not str(stopped):
+            raise  # in the midst of what others take part in
         reason = f" ({stopped})" if str(stopped) else ""
         return _refused(f"interrupted{reason}; {_going_on(folder, args)}", INTERRUPTED)
-    return 0
+
+
+def _jointly(args: argparse.Namespace, action: Callable[[], int], remedy: Callable[[], str]) -> int:
+    """What a process does by itself, or as one of several, none of which is left waiting for one that has ended."""
+    if not _is_joint(args):
+        return action()
+    from nagviz.experiment.processes import abandon, ended, initialize
+    from nagviz.experiment.report import Refusal
+
+    try:
+        member = initialize(args.coordinator, args.wait, remedy)
+    except Refusal as error:
+        return _refused(error)
+    try:
+        return ended(member, action())
+    except BaseException as error:
+        abandon(member, error)
+
+
+def _is_joint(args: argparse.Namespace) -> bool:
+    return args.distributed or args.coordinator is not None
 
 
 def _going_on(folder: Path, args: argparse.Namespace) -> str:
@@ -228,6 +271,7 @@ def _going_on(folder: Path, args: argparse.Namespace) -> str:
         return "nothing was written"
     words = ["nagviz", "run", str(folder / "config.toml"), "--out", str(folder), "--resume"]
     words += ["--devices", str(args.devices)] if args.devices else []
+    words += ["--coordinator", args.coordinator] if args.coordinator else ["--distributed"] * args.distributed
     words += ["--trust"] * args.trust
     return f"what is done is kept: {shlex.join(words)} goes on with it"
 
@@ -283,21 +327,35 @@ def _declare_slice(words: argparse.ArgumentParser) -> None:
 
 
 def _slice(args: argparse.Namespace) -> int:
-    from nagviz.experiment.config import ConfigError
+    from nagviz.experiment.config import ConfigError, load
+    from nagviz.experiment.report import Refusal, require_run
+
+    try:
+        config = load(require_run(args.folder))
+    except (ConfigError, Refusal) as error:
+        return _refused(error)
+    remedy = "start all of them again: the tiles that are finished are kept"
+    return _jointly(args, lambda: _cut(args, config), lambda: remedy)
+
+
+def _cut(args: argparse.Namespace, config: Any) -> int:
     from nagviz.experiment.cutting import Request, cut_run
-    from nagviz.experiment.devices import mesh_of
+    from nagviz.experiment.helping import as_one
     from nagviz.experiment.problems import Standpoint
     from nagviz.experiment.report import Refusal
 
     request = Request(Standpoint(args.plane, args.around, args.reach, args.seed), args.grid, args.problem)
+    options = {"overwrite": args.overwrite, "trust": args.trust}
     try:
-        mesh = mesh_of(args.devices)
-        cut_run(args.folder, request, overwrite=args.overwrite, trust=args.trust, mesh=mesh)
-    except (ConfigError, Refusal) as error:
+        return as_one(
+            args.devices, config, args.trust, lambda mesh: cut_run(args.folder, request, **options, mesh=mesh)
+        )
+    except Refusal as error:
         return _refused(error)
+    except ConnectionError:
+        raise
     except OSError as error:
         return _refused(f"{error.filename or args.folder}: {error.strerror or error}; make room or give access")
-    return 0
 
 
 def _declare_figure(words: argparse.ArgumentParser) -> None:

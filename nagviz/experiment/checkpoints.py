@@ -41,14 +41,12 @@ def save_checkpoint(folder: Path, step: int, state: Any) -> None:
         >>> [(step, type(load()[0]).__name__) for step, load in newest_first(folder, state)]
         [(10, 'ScaleByAdamState')]
     """
-    from orbax.checkpoint import PyTreeCheckpointer  # takes a second to load
-
     leaves = {name: leaf for name, leaf in _named(state).items() if leaf.size}  # Orbax keeps no array without a number
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob("*.orbax-checkpoint-tmp*"):  # by a process that was killed
             shutil.rmtree(left)
-        with PyTreeCheckpointer() as checkpointer:
+        with _checkpointer() as checkpointer:
             checkpointer.save((folder / str(step)).absolute(), {"step": np.array(step), **leaves}, force=True)
     except (OSError, ValueError) as error:
         raise OSError(f"{folder}: the checkpoint of step {step} cannot be written: {error}") from error
@@ -71,15 +69,22 @@ def newest_first(folder: Path, like: Any) -> Iterator[tuple[int, Callable[[], An
         yield step, lambda step=step: _loaded(folder / str(step), like)
 
 
+def _checkpointer():
+    """Orbax's, for the first process alone: where there are several, the others do not wait for it."""
+    from orbax.checkpoint import Checkpointer, PyTreeCheckpointHandler  # takes a second to load
+    from orbax.checkpoint.options import MultiprocessingOptions
+
+    alone = MultiprocessingOptions(primary_host=0, active_processes={0}, barrier_sync_key_prefix="nagviz")
+    return Checkpointer(PyTreeCheckpointHandler(multiprocessing_options=alone), multiprocessing_options=alone)
+
+
 def _steps(folder: Path) -> list[int]:
     return sorted(int(path.name) for path in folder.glob("*") if path.name.isdecimal())
 
 
 def _loaded(folder: Path, like: Any) -> Any:
-    from orbax.checkpoint import PyTreeCheckpointer
-
     try:
-        with PyTreeCheckpointer() as checkpointer:
+        with _checkpointer() as checkpointer:
             held = checkpointer.restore(folder.absolute())
     except Exception as error:  # Orbax and what it stands on raise what they like
         raise ValueError(f"{folder} is damaged: {error}") from error
@@ -89,20 +94,22 @@ def _loaded(folder: Path, like: Any) -> Any:
         if asked is None or found is None or (asked.shape, asked.dtype) != (found.shape, found.dtype):
             raise ValueError(f"{folder} is a checkpoint of another state: leaf {name} differs")
     leaves, structure = jax.tree.flatten(like)
-    loaded = [_typed(held.get(f"{i:05d}"), leaf) for i, leaf in enumerate(leaves)]
+    loaded = [typed(held.get(f"{i:05d}"), leaf) for i, leaf in enumerate(leaves)]
     return jax.tree.unflatten(structure, loaded)
 
 
 def _named(tree: Any) -> dict[str, Any]:
     """Leaves by number, as NumPy has them."""
-    return {f"{i:05d}": _plain(leaf) for i, leaf in enumerate(jax.tree.leaves(tree))}
+    return {f"{i:05d}": plain(leaf) for i, leaf in enumerate(jax.tree.leaves(tree))}
 
 
-def _plain(leaf: Any) -> np.ndarray:
+def plain(leaf: Any) -> np.ndarray:
+    """An array as NumPy has it; a typed random key as its numbers."""
     return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
 
 
-def _typed(array: np.ndarray | None, like: Any) -> Any:
+def typed(array: np.ndarray | None, like: Any) -> Any:
+    """What `plain` was made of, of the type of another; zeros where it was left out for having no number."""
     if _is_key(like):
         return jax.random.wrap_key_data(array, impl=jax.random.key_impl(like))
     return np.zeros(like.shape, like.dtype) if array is None else array

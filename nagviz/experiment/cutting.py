@@ -13,10 +13,11 @@ import numpy as np
 from nagviz import figures, landscape
 from nagviz.experiment import drawing, report
 from nagviz.experiment.config import load
+from nagviz.experiment.helping import cut_together, prepared
 from nagviz.experiment.measures import measurer
 from nagviz.experiment.outcomes import Shown, read_shown
 from nagviz.experiment.planes import KEPT, PLANES, UNIT, View, stand
-from nagviz.experiment.problems import Problem, Standpoint, cut, facts, make_problems
+from nagviz.experiment.problems import Problem, Standpoint, facts
 from nagviz.experiment.report import Refusal
 
 
@@ -71,7 +72,7 @@ def cut_run(
 
 def _cut_run(folder: Path, request: Request, overwrite: bool, trust: bool, mesh) -> None:
     config = load(report.require_run(folder))
-    problems = make_problems(config, trust=trust)
+    problems = prepared(config, trust)
     report.require_same_inputs(folder / "environment.json", facts(config, problems))
     number = report.chosen([problem.name for problem in problems], request.problem, "problem", len(problems) - 1)
     problem = problems[number]
@@ -89,7 +90,7 @@ def _cut_run(folder: Path, request: Request, overwrite: bool, trust: bool, mesh)
         if overwrite and tiles.exists():
             shutil.rmtree(tiles)
         try:
-            made = _evaluated(problem, request, view, tiles, mesh)
+            made = _evaluated(problem, number, request, view, tiles, mesh)
         except ValueError as error:
             raise Refusal(f"{error} (--overwrite begins a cut anew)") from None
         picture = drawing.Picture(problem.name, made, view.seen, walk=view.walk)
@@ -149,10 +150,11 @@ def _shown(folder: Path, number: int, problem: Problem) -> Shown:
     return shown
 
 
-def _evaluated(problem: Problem, request: Request, view: View, tiles: Path, mesh) -> landscape.Slice:
+def _evaluated(problem: Problem, number: int, request: Request, view: View, tiles: Path, mesh) -> landscape.Slice:
     with report.progress(request.grid) as advance:
         rows = report.each_row(advance, f"{problem.name}: {request.standpoint.kind} slice")
-        return cut(problem, view.plane, view.ranges, request.grid, store=tiles, report=rows, mesh=mesh)
+        options = {"store": tiles, "report": rows, "mesh": mesh}
+        return cut_together(problem, number, view.plane, view.ranges, request.grid, **options)
 
 
 def _tell(problem: Problem, made: landscape.Slice, view: View) -> None:

@@ -9,20 +9,21 @@ import shutil
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 
 from nagviz import landscape
 from nagviz.experiment import drawing, report, results
 from nagviz.experiment.config import dump
-from nagviz.experiment.devices import require_shared
 from nagviz.experiment.family_map import coefficients, make_methods
+from nagviz.experiment.helping import crew_of, cut_together, prepared
 from nagviz.experiment.measures import measurer
 from nagviz.experiment.noise import law
 from nagviz.experiment.outcomes import Shown, Standing, read_standings, shown_of
 from nagviz.experiment.pivot import Layout, make_layout, pivot_rows
 from nagviz.experiment.planes import View, kept_lookaheads, stand
-from nagviz.experiment.problems import Problem, cut, facts, make_problems
+from nagviz.experiment.problems import Problem, facts
 from nagviz.experiment.sharpness import sharpness_rows
 from nagviz.experiment.sinks import require_sinks, send
 from nagviz.experiment.tables.runs import Config
@@ -53,14 +54,18 @@ def run(
         Refusal: the config names code that is not trusted, does not fit the data, or a method what is known of a
             problem, or the folder is not free, or the devices cannot share a batch; nothing was written.
     """
+    problems, methods = prepared(config, trust, mesh), make_methods(config)
     require_sinks(config)
-    problems, methods = make_problems(config, trust=trust), make_methods(config)
-    require_shared(problems, mesh)
     layout = make_layout(config, problems)
     _warn_of_size(problems, folder)
     with report.alone(folder):
-        report.start_folder(folder, dump(config), facts(config, problems), resume=resume, overwrite=overwrite)
+        report.start_folder(folder, dump(config), _facts(config, problems, mesh), resume=resume, overwrite=overwrite)
         _carry_out(config, folder, problems, methods, layout, mesh)
+
+
+def _facts(config: Config, problems: list[Problem], mesh) -> dict[str, Any]:
+    used = {"devices used": mesh.size, "processes": jax.process_count()} if mesh else {}
+    return facts(config, problems) | used
 
 
 _LARGE = 4 * 10**9  # bytes, from which on a run tells beforehand what it will write, as it does where the disk is full
@@ -115,12 +120,12 @@ def _carry_out(config: Config, folder: Path, problems, methods, layout: Layout |
 
 def _race(problem: Problem, folder: Path, number: int, advance, mesh) -> list[Standing]:
     """Train what is not trained yet, and read what came of it all."""
-    for rival, course in zip(problem.rivals, problem.courses(), strict=True):
-        for group in side_by_side(problem.trials(folder, number, rival)):
+    for i, (rival, course) in enumerate(zip(problem.rivals, problem.courses(), strict=True)):
+        for j, group in enumerate(side_by_side(problem.trials(folder, number, rival))):
             kept = " (kept)" if all(is_done(trial.file) for trial in group) else ""
             task = f"{problem.name}: {rival.name}{kept}"
             advance(task, 0)
-            run_trials(course, group, partial(advance, task), mesh if problem.batches else None)
+            run_trials(course, group, partial(advance, task), crew_of(mesh, problem, number, i, j))
     standings = read_standings(problem, folder, number)
     for standing in standings:
         for outcome in (outcome for outcomes in standing.grid.values() for outcome in outcomes):
@@ -143,7 +148,7 @@ def _cut(problems, standings, grid: int, folder: Path, advance, mesh) -> None:
             if view is None:
                 continue
             rows = report.each_row(advance, f"{problem.name}: slice")
-            made = cut(problem, view.plane, view.ranges, grid, report=rows, mesh=mesh)
+            made = cut_together(problem, number, view.plane, view.ranges, grid, report=rows, mesh=mesh)
             ends = _ends(problem, view)
             ahead = kept_lookaheads(problem, view, shown.files)
         picture = drawing.Picture(problem.name, made, view.seen, ends, view.walk, ahead)

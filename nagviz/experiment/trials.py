@@ -83,8 +83,19 @@ class Facts(NamedTuple):
     marks: list[int]  # steps of the rows at which there were more restarts than a row before
 
 
+class Crew(NamedTuple):
+    """Devices that share each batch, and what other processes are told that have some of them."""
+
+    mesh: jax.sharding.Mesh | None = None  # None is one device
+    begin: Callable[[int, Any], None] = lambda done, carried: None  # where all are to begin: steps, what is carried
+    halted: Callable[[bool], bool] = lambda stop: stop  # whether to stop, asked before each chunk: one answer for all
+
+
 def run_trials(
-    course: Course, trials: Sequence[Trial], advance: Callable[..., None], mesh: jax.sharding.Mesh | None = None
+    course: Course,
+    trials: Sequence[Trial],
+    advance: Callable[..., None],
+    crew: Crew = Crew(),  # noqa: B008
 ) -> list[Facts]:
     """Train trials that are not done yet, side by side where there are several, and keep their paths.
 
@@ -95,7 +106,7 @@ def run_trials(
         trials: each with a file of its own.
         advance: is told how many steps more are done, of one trial, all together `len(trials) * last snapshot`; and
             `spared=True` with those that took no work.
-        mesh: devices that share each batch. They need not be as many as when a trial was begun.
+        crew: devices that share each batch. They need not be as many as when a trial was begun.
 
     Returns:
         The facts of each trial; its path is in its file, the start (step 0) as first row, as far as it is finite and
@@ -109,7 +120,7 @@ def run_trials(
         if all(is_done(trial.file) for trial in trials):
             advance(int(course.snapshots[-1]) * len(trials), spared=True)
         else:
-            _run(course, trials, advance, interrupted, mesh)
+            _run(course, trials, advance, interrupted, crew)
         shutil.rmtree(_checkpoints(trials), ignore_errors=True)
         if interrupted():  # while the last chunk was on its way
             raise KeyboardInterrupt(f"{trials[0].file.stem} is done")
@@ -232,34 +243,59 @@ def _of(which: int, trees: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf[which], trees)
 
 
-def _run(course: Course, trials: Sequence[Trial], advance, interrupted: Callable[[], bool], mesh) -> None:
+def _run(course: Course, trials: Sequence[Trial], advance, interrupted: Callable[[], bool], crew: Crew) -> None:
     """Train until all are done, or until interrupted."""
-    group, folder = _group(course, trials, mesh), _checkpoints(trials)
+    group, folder = _group(course, trials, crew.mesh), _checkpoints(trials)
     recorders = _open(course, trials)
     carried, seconds = _newest(folder, group, recorders, course.snapshots)
     done, steps = carried[0] if carried else 0, int(course.snapshots[-1])
     advance(done * len(trials), spared=True)
-    chunks = group.train(
-        steps=steps,
-        snapshots=course.snapshots,
-        observe=partial(_row, course),
-        chunk=min(-(-steps // 10), course.checkpoint_every),
-        carried=carried,
-        stop=interrupted,
-    )
-    for chunk in chunks:
+    crew.begin(done, carried and carried[1])
+    for chunk in _chunks(course, group, carried, lambda: crew.halted(interrupted() or not recorders)):
+        if not recorders:
+            continue  # it was on its way when the last ones were done
         seconds += chunk.seconds
         advance((chunk.done - done) * len(trials))
         _keep(course, trials, recorders, chunk, seconds)
         if not recorders:
             advance((steps - chunk.done) * len(trials), spared=True)
-            return
+            continue
         if interrupted() or chunk.done // course.checkpoint_every > done // course.checkpoint_every:
             for recorder in recorders.values():
                 commit_rows(recorder)
             save_checkpoint(folder, chunk.done, (chunk.carried, np.float64(seconds)))
         done = chunk.done
-    raise KeyboardInterrupt(f"{trials[0].file.stem} at step {done} of {steps}")
+    if recorders:
+        raise KeyboardInterrupt(f"{trials[0].file.stem} at step {done} of {steps}")
+
+
+def _chunks(course: Course, group: _Group, carried: tuple[int, Any] | None, stop: Callable[[], bool]):
+    """The chunks of a group, one way for all who train it."""
+    steps = int(course.snapshots[-1])
+    return group.train(
+        steps=steps,
+        snapshots=course.snapshots,
+        observe=partial(_row, course),
+        chunk=min(-(-steps // 10), course.checkpoint_every),
+        carried=carried,
+        stop=stop,
+    )
+
+
+def train_along(course: Course, trials: Sequence[Trial], crew: Crew, done: int, shared: Callable[[Any], Any]) -> None:
+    """Train beside the process that runs the trials and keeps what comes of them.
+
+    Args:
+        course: what the trials share.
+        trials: as that process has them.
+        crew: likewise.
+        done: steps, as its `begin` was told.
+        shared: gives what is carried from there, when given the like.
+    """
+    group = _group(course, trials, crew.mesh)
+    carried = (done, shared(group.begun())) if done else None
+    for _ in _chunks(course, group, carried, lambda: crew.halted(False)):
+        pass
 
 
 def _row(course: Course, state, params):
@@ -391,6 +427,8 @@ def _telling() -> Iterator[None]:
     """What the disk refuses, in words, and how to go on."""
     try:
         yield
+    except ConnectionError:
+        raise  # another process is lost, and the disk is all right
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}" if error.filename else error
         raise Refusal(

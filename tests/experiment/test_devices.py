@@ -1,10 +1,14 @@
-"""A run and its slices are the same on one device, on several, and on fewer than they were begun on."""
+"""A run and its slices are the same on one device, on several, over processes, and on fewer than they were begun on."""
 
 import csv
 import json
 import os
+import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -35,6 +39,14 @@ def started(devices, *words):
     flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([sys.executable, "-m", "nagviz", *map(str, words)], env=os.environ | flags, **pipes)
+
+
+def pair(*words):
+    """Two processes of two devices each."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    return [started(2, *words, "--coordinator", f"{address},2,{number}", "--wait", 60) for number in range(2)]
 
 
 def told(process):
@@ -71,11 +83,8 @@ def test_four_devices_share_batches_and_points(alone, tmp_path):
     folder = tmp_path / "run"
     code, _, errors = told(started(4, "run", DIGITS, *WORDS, "--out", folder, "--devices", 4))
     assert code == 0, errors
-    assert len(json.loads((folder / "environment.json").read_text())["devices"]) == 4
+    assert json.loads((folder / "environment.json").read_text())["devices used"] == 4
     same(folder, alone)
-    code, _, errors = told(started(4, "slice", folder, *CUT, "--devices", "all"))
-    assert code == 0, errors
-    same(folder, alone, "0-random-5")
 
 
 def test_devices_that_are_not_there_or_cannot_share_a_batch_are_refused(alone, tmp_path, capsys):
@@ -91,3 +100,69 @@ def test_devices_that_are_not_there_or_cannot_share_a_batch_are_refused(alone, t
     require_shared(three, SimpleNamespace(size=2))
     with pytest.raises(Refusal, match=r"batch_size: must be a multiple of the 4 devices .* got 30; give 28 or 32, or"):
         require_shared(three, SimpleNamespace(size=4))
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """Of two processes the second is killed once there is a checkpoint; what the first one says, and its folder."""
+    folder = tmp_path_factory.mktemp("pair") / "run"
+    processes = pair("run", DIGITS, *WORDS, "--out", folder)
+    try:
+        while not any(path.name.isdecimal() for path in folder.glob("paths/*.checkpoints/*")):
+            assert processes[0].poll() is None, told(processes[0])
+            time.sleep(0.005)
+        processes[1].send_signal(signal.SIGKILL)
+        code, _, errors = told(processes[0])
+    finally:
+        told(processes[1])
+    assert not (folder / "results.csv").exists()
+    return folder, code, errors
+
+
+def test_who_has_lost_another_process_ends_and_tells_how_to_go_on(killed):
+    folder, code, errors = killed
+    assert code == 1, errors
+    assert errors.count("another process has ended, or cannot be reached any more") == 1
+    assert "goes on with it" in errors
+    assert f"--out {folder} --resume --coordinator" in errors
+    assert "Traceback" not in errors
+
+
+def test_two_processes_go_on_from_the_last_checkpoint_and_cut_together(killed, alone):
+    """To the numbers of one device; the first process alone says and writes something."""
+    folder = killed[0]
+    shutil.copytree(folder, folder.with_name("copy"))
+    first, second = map(told, pair("run", DIGITS, *WORDS, "--out", folder, "--resume"))
+    assert (first[0], second[0]) == (0, 0), first
+    assert "NAG" in first[1]
+    assert [line for text in second[1:] for line in text.splitlines() if "Gloo" not in line] == []
+    same(folder, alone)
+    first, second = map(told, pair("slice", folder, *CUT))
+    assert (first[0], second[0]) == (0, 0), first
+    same(folder, alone, "0-random-5")
+
+
+def test_what_two_processes_began_one_device_goes_on_with(killed, alone, capsys):
+    folder = killed[0].with_name("copy")
+    assert main(["run", str(DIGITS), *WORDS, "--out", str(folder), "--resume"]) == 0
+    assert "note: this run was begun with devices ['cpu 0: cpu', " in capsys.readouterr().err
+    same(folder, alone)
+
+
+def test_a_refusal_is_told_once_and_ends_all(alone):
+    first, second = map(told, pair("run", DIGITS, *WORDS, "--out", alone))
+    assert (first[0], second[0]) == (2, 2)
+    assert "holds a run already" in first[2]
+    assert second[2] == ""
+
+
+def test_processes_that_do_not_meet_end_in_time(tmp_path, capsys):
+    words = ["run", DIGITS, *WORDS, "--out", tmp_path / "run"]
+    lost = [started(1, *words, "--coordinator", f"127.0.0.1:9,2,{number}", "--wait", 2) for number in (1,)]
+    ((code, _, errors),) = map(told, lost)
+    assert code == 2
+    assert errors.startswith("--distributed: process 0 does not answer at 127.0.0.1:9 within 2 s; ")
+    assert errors.count("\n") == 1
+    for asked in ("10.0.0.1,2,0", "10.0.0.1:1234,2,2", "10.0.0.1:1234"):
+        assert main([*map(str, words), "--coordinator", asked]) == 2
+        assert "--coordinator: must be ADDRESS:PORT,COUNT,NUMBER with numbers" in capsys.readouterr().err

@@ -1,0 +1,142 @@
+"""What several processes do together in a run: train on their devices, and evaluate a slice on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from nagviz.experiment.devices import mesh_of, require_shared
+from nagviz.experiment.problems import Problem, cut, make_problems
+from nagviz.experiment.processes import END, Ended, call, halted, heard, shared, together
+from nagviz.experiment.report import Refusal
+from nagviz.experiment.tables.runs import Config
+from nagviz.experiment.trials import Crew, side_by_side, train_along
+from nagviz.landscape import Plane, Slice
+
+
+def prepared(config: Config, trust: bool, mesh: jax.sharding.Mesh | None = None) -> list[Problem]:
+    """The problems of a run, as every process has them.
+
+    Args:
+        config: a checked config.
+        trust: whether code of the user's own that it names may be imported.
+        mesh: devices that are to share its batches.
+
+    Raises:
+        Refusal: one of the processes cannot have them, or the devices cannot share a batch.
+    """
+
+    def work():
+        problems = make_problems(config, trust=trust)
+        require_shared(problems, mesh)
+        return problems
+
+    return together(work)
+
+
+def crew_of(mesh: jax.sharding.Mesh | None, problem: Problem, *place: int) -> Crew:
+    """Whom a group of trials is trained with.
+
+    Args:
+        mesh: the devices; None is one, as it is for a loss without batches.
+        problem: what is trained on.
+        place: the numbers by which all processes find the group: of the problem, the rival, the group.
+    """
+    if mesh is None or problem.batches is None:
+        return Crew()
+    return Crew(mesh, partial(_begin, place), halted) if jax.process_count() > 1 else Crew(mesh)
+
+
+def _begin(place: tuple[int, ...], done: int, carried: Any) -> None:
+    call("train", place=place, done=done)
+    if done:
+        shared(carried)
+
+
+def cut_together(problem: Problem, number: int, plane: Plane, ranges, grid: int, **options: Any) -> Slice:
+    """As `cut`, by all processes; the other ones are called to it.
+
+    Args:
+        problem: what is evaluated.
+        number: of it in the run.
+        plane: where.
+        ranges: the ends of x and y.
+        grid: points on each side.
+        options: as of `cut`; with a `mesh`.
+    """
+    if jax.process_count() > 1:
+        arrays = plane.origin, plane.axes
+        kinds = [str(leaf.dtype) for leaf in jax.tree.leaves(arrays)]
+        store = options.get("store")
+        call("cut", place=[number], ranges=ranges, grid=grid, kinds=kinds, store=store and str(store))
+        shared(arrays)
+    return cut(problem, plane, ranges, grid, **options)
+
+
+def as_one(devices: int | str | None, config: Config, trust: bool, work: Callable[[jax.sharding.Mesh | None], None]):
+    """Have the first of all processes do something, and the others help; one alone does it.
+
+    Args:
+        devices: as of `mesh_of`.
+        config: of the run that it is about.
+        trust: as of `prepared`.
+        work: what is to be done on a mesh.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        Refusal: there are not as many devices, or what `work` raises; to the first process alone.
+    """
+    if jax.process_index() == 0:
+        work(together(lambda: mesh_of(devices)))
+        return 0
+    try:
+        mesh = together(lambda: mesh_of(devices))
+        return help_out(prepared(config, trust, mesh), mesh)
+    except Refusal:
+        return heard()[1]["code"]
+
+
+def help_out(problems: Sequence[Problem], mesh: jax.sharding.Mesh) -> int:
+    """What each process but the first does: what it is called to, until there is no more.
+
+    Returns:
+        The exit code that it is told.
+    """
+    while True:
+        word, asked = heard()
+        if word == END:
+            return asked["code"]
+        number, *place = asked.pop("place")
+        with problems[number].precision():
+            try:
+                _TASKS[word](problems[number], mesh, *place, **asked)
+            except Ended as end:
+                return end.code
+
+
+def _train_along(problem: Problem, mesh, rival: int, group: int, *, done: int) -> None:
+    course = problem.courses()[rival]
+    trials = side_by_side(problem.trials(Path(), 0, problem.rivals[rival]))[group]
+    train_along(course, trials, Crew(mesh, lambda *_: None, halted), done, shared)
+
+
+def _cut_along(problem: Problem, mesh, *, ranges, grid: int, kinds, store: str | None) -> None:
+    leaves, tree = jax.tree.flatten((problem.start, (problem.start,) * 2))
+    empty = [np.zeros(leaf.shape, kind) for leaf, kind in zip(leaves, kinds, strict=True)]
+    origin, axes = shared(jax.tree.unflatten(tree, empty))
+    try:
+        cut(problem, Plane(origin, axes), ranges, grid, mesh=mesh, store=store and Path(store))
+    except ConnectionError:
+        raise
+    except (ValueError, OSError):
+        pass  # all are told, and the first one says it
+
+
+_TASKS = {"train": _train_along, "cut": _cut_along}
