@@ -179,10 +179,9 @@ def _declare_devices(words: argparse.ArgumentParser) -> None:
         "--devices",
         type=_devices,
         metavar="N",
-        help="how many devices share each batch and the points of a slice, or all (default: 1); what was begun on some "
-        "goes on on any number of them, with the same values to rounding",
+        help="how many devices of each process share batches and the points of a slice, or all (default: 1, of several "
+        "processes all); what was begun on some goes on on fewer or more, with the same values to rounding",
     )
-
     words.add_argument(
         "--distributed",
         action="store_true",
