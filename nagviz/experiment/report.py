@@ -122,7 +122,8 @@ def start_folder(folder: Path, config: str, facts: Mapping[str, Any], *, resume:
         for part in ("paths", "slices"):
             (folder / part).mkdir(exist_ok=True)
     except OSError as error:
-        raise Refusal(f"{error.filename or folder}: {error.strerror or error}; name another folder by --out") from error
+        remedy = "make room or give access" if resume else "name another folder by --out"
+        raise Refusal(f"{error.filename or folder}: {error.strerror or error}; {remedy}") from error
 
 
 @contextmanager

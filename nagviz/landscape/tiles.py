@@ -13,7 +13,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -151,7 +152,22 @@ def make_tiles(path: Path, shape, tile, identity: Mapping[str, str], plan: Mappi
         },
     }
     path = Path(path)
-    return Tiles(path, _open(path, metadata=metadata, create=True), tuple(shape), tuple(tile), plan, identity)
+    with _writing(path):
+        array = _open(path, metadata=metadata, create=True)
+    return Tiles(path, array, tuple(shape), tuple(tile), plan, identity)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """What the disk refuses is told with what to do; tensorstore tells of a full one by a ValueError."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        reason = str(error).split(" [tensorstore_spec")[0]
+        raise OSError(
+            f"store {path} cannot be written; free space, or make the folder writable; tiles that are whole stay "
+            f"({reason})"
+        ) from error
 
 
 def _open(path: Path, **options):
@@ -185,7 +201,8 @@ def write_tile(tiles: Tiles, number: tuple[int, int], block: np.ndarray) -> None
     """Put a tile on disk, whole or not at all."""
     marks = np.full((*block.shape[:-1], 1), _mark(tiles, number))
     marked = np.concatenate([block, marks], axis=-1)
-    tiles.array[windows(tiles.shape, tiles.tile)[number]].write(marked).result()
+    with _writing(tiles.path):
+        tiles.array[windows(tiles.shape, tiles.tile)[number]].write(marked).result()
 
 
 def _mark(tiles: Tiles, number: tuple[int, int]) -> float:

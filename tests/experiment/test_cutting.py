@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,22 @@ def test_a_cut_is_begun_anew_where_that_is_asked_for(folder, capsys):
     assert cut(folder, "--plane", "random", "--seed", "9") == 2
     assert "--overwrite begins a cut anew" in capsys.readouterr().err
     assert cut(folder, "--plane", "random", "--seed", "9", "--overwrite") == 0
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="files of limited size")
+def test_a_disk_that_takes_no_tiles_is_told_with_what_to_do(folder, capsys):
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))  # bytes of a file, which stand for those of a disk
+    try:
+        assert cut(folder, "--plane", "random", "--seed", "5") == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    said = capsys.readouterr().err
+    assert "0-random-seed5-5.tiles cannot be written; free space, or make the folder writable" in said
+    assert "tensorstore_spec" not in said
+    assert cut(folder, "--plane", "random", "--seed", "5") == 0
 
 
 def test_one_process_at_a_time_cuts_a_run(folder, capsys):
