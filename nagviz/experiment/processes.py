@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 import traceback
@@ -62,8 +63,9 @@ def initialize(asked: str | None, patience: int, remedy: Callable[[], str]) -> M
         Refusal: what is asked cannot be understood, or no cluster is found.
     """
     given = _parsed(asked)
-    where = given[0] if given else "the address that jax found in the cluster's environment"
-    waiting = threading.Timer(patience, _give_up, [where, given[2] if given else None, patience])
+    if given and given[2] == 0:
+        _require_free(given[0])
+    waiting = threading.Timer(patience, _give_up, [patience])
     waiting.daemon = True
     waiting.start()
     if hasattr(jax.config, "jax_enable_preemption_service"):
@@ -71,6 +73,8 @@ def initialize(asked: str | None, patience: int, remedy: Callable[[], str]) -> M
     try:
         jax.distributed.initialize(*given, initialization_timeout=patience + 60)
     except (ValueError, RuntimeError) as error:
+        if given:
+            raise Refusal(f"--coordinator: {str(error).splitlines()[0]}; give another address for {given[0]}") from None
         raise Refusal(
             f"--distributed: no cluster was found that jax knows (SLURM, MPI, TPU pods, Kubernetes): {error}\n"
             "start each process by hand with --coordinator ADDRESS:PORT,COUNT,NUMBER, the address that of number 0"
@@ -98,11 +102,21 @@ def _parsed(asked: str | None) -> tuple[str, int, int] | tuple[()]:
     return address, int(numbers[0]), int(numbers[1])
 
 
-def _give_up(where: str, number: int | None, patience: int) -> None:
-    missed = "some of the others did not come" if number == 0 else "process 0 does not answer"
+def _require_free(address: str) -> None:
+    """Refuse a port that is taken, at which jax 0.12 would crash."""
+    try:
+        socket.create_server(("", int(address.rpartition(":")[2]))).close()
+    except (OSError, OverflowError) as error:
+        raise Refusal(f"--coordinator: {address} cannot be listened at: {error}; give all another port") from None
+
+
+def _give_up(patience: int) -> None:
+    from jax._src.distributed import global_state  # of an address that jax found it tells nobody
+
+    missed = "process 0 does not answer" if global_state.process_id else "some of the others did not come"
     print(
-        f"--distributed: {missed} at {where} within {patience} s; start all processes with one address that each can "
-        "reach, or give more time by --wait",
+        f"--distributed: {missed} at {global_state.coordinator_address} within {patience} s; start all processes with "
+        "one address that each can reach, or give more time by --wait",
         file=sys.stderr,
         flush=True,
     )

@@ -163,6 +163,10 @@ def test_processes_that_do_not_meet_end_in_time(tmp_path, capsys):
     assert code == 2
     assert errors.startswith("--distributed: process 0 does not answer at 127.0.0.1:9 within 2 s; ")
     assert errors.count("\n") == 1
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert main([*map(str, words), "--coordinator", f"{address},2,0"]) == 2
+        assert capsys.readouterr().err.startswith(f"--coordinator: {address} cannot be listened at: ")
     for asked in ("10.0.0.1,2,0", "10.0.0.1:1234,2,2", "10.0.0.1:1234"):
         assert main([*map(str, words), "--coordinator", asked]) == 2
         assert "--coordinator: must be ADDRESS:PORT,COUNT,NUMBER with numbers" in capsys.readouterr().err
