@@ -108,10 +108,12 @@ def landscape(folder: Path, ways: Ways) -> figures.Figure:
     shown, trials = _shown(folder), _trials(folder)
     told = _told_by({picture.title: picture for picture in pictures})
     note = "\n".join(line for line in (_lost(shown), _first_of(trials), *told) if line) or None
+    run = load(folder / "config.toml")
+    ahead = {picture.title: _ahead(run, picture) for picture in pictures}
     if _is_several(shown):
-        return figures.landscapes({p.title: (p.cut, p.seen) for p in pictures}, note=note, **ways)
+        return figures.landscapes({p.title: (p.cut, p.seen) for p in pictures}, note=note, lookaheads=ahead, **ways)
     (picture,) = pictures
-    return figures.landscape(picture.cut, picture.seen, note=note, **ways)
+    return figures.landscape(picture.cut, picture.seen, note=note, lookaheads=ahead[picture.title], **ways)
 
 
 def _seen(folder: Path) -> list[Path]:

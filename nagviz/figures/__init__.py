@@ -23,7 +23,7 @@ return artists, and functions named after what is seen (`landscape`, `curves`, `
 
 from nagviz.figures.anatomy import Anatomy, DrawnStep, Rival, draw_step, step
 from nagviz.figures.animation import Animation, animate
-from nagviz.figures.arrows import draw_field, draw_lookahead, draw_streams, field
+from nagviz.figures.arrows import draw_field, draw_streams, field
 from nagviz.figures.contour import Contours, draw_bar, draw_contours, draw_values
 from nagviz.figures.eigenvalues import Spectrum, draw_spectrum, spectrum
 from nagviz.figures.hypertext import About
@@ -34,7 +34,7 @@ from nagviz.figures.lines import curves, draw_band, draw_curve
 from nagviz.figures.map import draw_ground, draw_method, family
 from nagviz.figures.multiples import compare, one_each
 from nagviz.figures.panels import landscape, landscapes, walked
-from nagviz.figures.path import DrawnPath, draw_hidden, draw_path
+from nagviz.figures.path import DrawnPath, draw_hidden, draw_lookahead, draw_path
 from nagviz.figures.relief import Camera, DrawnSurface, draw_surface, surface
 from nagviz.figures.sections import Line, cuts, draw_cut, draw_marks
 from nagviz.figures.style import COLUMN, LANDSCAPE, PAGE, Figure, Look, about, context, looks

@@ -91,7 +91,7 @@ class Mover(NamedTuple):
         self.reach[1].set(data=ahead[:, None], visible=seen)
         if self.hidden is not None:
             self.hidden.set_data(self.steps[:count], self.residual[:count])
-            self.hidden.set_markevery([row for row in self.marked if row < count] or [-1])
+            self.hidden.set_markevery([row for row in self.marked if row < count])
 
 
 class Animation(NamedTuple):

@@ -18,11 +18,10 @@ longest from a slope of 7.7 on, 71% as long at a quarter.
 """
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.quiver import Quiver
 from matplotlib.streamplot import StreamplotSet
 
@@ -30,7 +29,7 @@ from nagviz.figures import style
 from nagviz.figures.grids import read
 from nagviz.figures.labels import frame
 from nagviz.figures.panels import landscape
-from nagviz.figures.path import looked_ahead, points, require_walked
+from nagviz.figures.path import draw_lookahead, require_walked
 from nagviz.figures.style import Figure, Look
 
 SPACE = 13.0  # points between arrows
@@ -40,7 +39,6 @@ GENTLE = 0.5  # slopes differ by factors: lengths go with this power of them
 STEEP = 0.95  # the share of slopes on the slice that are not beyond what the longest stands for
 FLAT = 1e-12  # of the largest value or slope: a rounding error, which points nowhere
 STREAMS = 101  # points on each side that streamlines are followed over
-AHEAD = 9.0  # points of path between two look-ahead points
 
 
 def slopes(cut: Any) -> tuple[np.ndarray, bool]:
@@ -155,41 +153,6 @@ def draw_streams(ax: Axes, cut: Any, *, density: float = 1.0) -> StreamplotSet |
     drawn = ax.streamplot(x, y, ways[..., 0], ways[..., 1], density=density, **style.STREAM)
     ax.set(xlim=limits.intervalx, ylim=limits.intervaly)
     return drawn
-
-
-class DrawnLookahead(NamedTuple):
-    """What `draw_lookahead` has drawn."""
-
-    stems: Line2D  # from iterates to their look-ahead points, with gaps between them
-    points: Line2D  # open circles
-
-
-def draw_lookahead(ax: Axes, path: Any, lookaheads: Any, look: Look) -> DrawnLookahead:
-    """Look-ahead points as open circles, each on a stem from its iterate, as many as there is room for.
-
-    Args:
-        ax: the axes, with limits and place settled.
-        path: iterates, (T, 2) coordinates or a record with `.coordinates`.
-        lookaheads: their look-ahead points, likewise; NaN where they are not known.
-        look: of the path.
-
-    Raises:
-        ValueError: not as many look-ahead points as iterates.
-    """
-    x, y = points(path), looked_ahead(path, lookaheads)
-    kept = _apart(frame(ax).points(x), np.isfinite(x).all(-1) & np.isfinite(y).all(-1) & (x != y).any(-1))
-    stems = np.stack([x[kept], y[kept], np.full_like(x[kept], np.nan)], axis=1).reshape(-1, 2)
-    above = look.order + 0.003
-    (stem,) = ax.plot(*stems.T, **{**style.reach(look), "zorder": above})
-    (point,) = ax.plot(*y[kept].T, ls="", zorder=above + 0.001, **style.ahead(look))
-    return DrawnLookahead(stem, point)
-
-
-def _apart(at: np.ndarray, finite: np.ndarray) -> np.ndarray:
-    """Which points to keep, so that each is some way along the path from the one before."""
-    moved = np.linalg.norm(np.diff(np.where(finite[:, None], at, 0.0), axis=0, prepend=at[:1]), axis=-1)
-    ticks = np.floor(np.cumsum(np.nan_to_num(moved)) / AHEAD)
-    return np.flatnonzero(np.diff(ticks, prepend=-1).astype(bool) & finite)
 
 
 def field(

@@ -32,7 +32,19 @@ from nagviz.figures.contour import TICKS, Contours, draw_bar, draw_contours, dra
 from nagviz.figures.key import draw_key, resize, wrapped
 from nagviz.figures.labels import Label, boxes, draw_names, frame
 from nagviz.figures.levels import loss_levels, tick_text
-from nagviz.figures.path import common_pace, draw_hidden, draw_path, finite_rows, marked, points, spread, steps
+from nagviz.figures.path import (
+    common_pace,
+    draw_hidden,
+    draw_lookahead,
+    draw_path,
+    finite_rows,
+    looked_ahead,
+    marked,
+    points,
+    require_walked,
+    spread,
+    steps,
+)
 from nagviz.figures.style import Figure, Look
 
 Paths = Mapping[str, Any]
@@ -43,6 +55,7 @@ FLATTEST, TALLEST = 0.35, 1.5  # likewise, beyond which an equal aspect leaves p
 OVERHANG = 0.1  # inches: by which a label may be longer than its axes are high
 NEGLIGIBLE = 0.01  # of the slice's width: a distance off the plane that no eye would see
 FAR = 0.5  # of the slice's width: a start that far off the plane does not rule the levels
+REACH = 4.0  # points: from an iterate to a look-ahead point that is seen beside it
 UNDER = 1.6  # points: from a path to one above it, that hides it
 MOSTLY = 0.7  # of a path
 SOME = 4  # names, of many that a note lists
@@ -58,6 +71,7 @@ class Panel(NamedTuple):
     levels: np.ndarray | None
     equal: bool
     extend: str | None = None  # as for `draw_contours`
+    lookaheads: Mapping[str, Any] = {}  # of paths, by name
 
 
 class Sheet(NamedTuple):
@@ -91,6 +105,7 @@ def landscape(
     note: str | None = None,
     looks: Mapping[str, Look] | None = None,
     walk: Sequence[float] | None = None,
+    lookaheads: Mapping[str, Any] | None = None,
 ) -> Figure:
     """The paths on the slice, at equal aspect; under it the distance that the plane hides, if any.
 
@@ -104,8 +119,12 @@ def landscape(
         looks: `looks(names)` of the whole run, so that each name keeps its look in all figures.
         walk: the share of the variance that each axis would explain of a random walk, where they are principal
             components, as `nagviz.random_walk` tells it; it is told under the key.
+        lookaheads: by some of the paths' names, where their methods look ahead to: (T, 2), NaN where it is not known,
+            or a record. Those that stand off their iterates are drawn.
     """
-    panel = Panel(title or "", cut, paths, None if levels is None else np.asarray(levels), True)
+    panel = Panel(
+        title or "", cut, paths, None if levels is None else np.asarray(levels), True, lookaheads=lookaheads or {}
+    )
     told = "\n".join(line for line in (note, walked(walk)) if line) or None
     return lay_out([panel], Sheet(1, width, told, looks)).figure
 
@@ -129,6 +148,7 @@ def landscapes(
     width: float = style.PAGE,
     note: str | None = None,
     looks: Mapping[str, Look] | None = None,
+    lookaheads: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Figure:
     """Small multiples, each slice with its own levels and colour bar, under one key.
 
@@ -139,10 +159,15 @@ def landscapes(
         width: inches.
         note: a line of small text under the key.
         looks: `looks(names)` of the whole run.
+        lookaheads: by some of the titles, as for `landscape`.
     """
     if not panels:
         raise ValueError("panels is empty: give at least one {title: (slice, paths)}")
-    made = [Panel(title, *pair, None, is_squarish(pair[0])) for title, pair in panels.items()]
+    ahead = lookaheads or {}
+    made = [
+        Panel(title, *pair, None, is_squarish(pair[0]), lookaheads=ahead.get(title, {}))
+        for title, pair in panels.items()
+    ]
     return lay_out(made, Sheet(style.columns_of(len(made), width, style.ALONE), width, note, looks)).figure
 
 
@@ -188,6 +213,7 @@ def lay_out(panels: list[Panel], sheet: Sheet, frame: Callable[[Laid], None] = l
         rows = _subplots(figure, len(panels), columns, strip=any(map(hides, panels)))
         places = [place for row in rows for place in row]
         across = width / columns - (1.2 if sheet.bars else 0.7)  # inches, roughly: of an axes without its labels
+        panels = [panel._replace(lookaheads=_reaching(panel, across)) for panel in panels]
         labels, explained = _axis_words(panels, across)
         grounds = [
             _draw_ground(ax, panel, across, words) for panel, (ax, _), words in zip(panels, places, labels, strict=True)
@@ -275,6 +301,23 @@ def _settle(ax: Axes, panel: Panel) -> None:
     ax.apply_aspect()
 
 
+def _reaching(panel: Panel, across: float) -> dict[str, np.ndarray]:
+    """The look-ahead points that stand off their iterates, on axes of so many inches; NaN for the others."""
+    require_walked(panel.paths, panel.lookaheads)
+    scale = _scale(panel, across)
+    found = {}
+    for name, ahead in panel.lookaheads.items():
+        xy, seen = points(panel.paths[name]), looked_ahead(panel.paths[name], ahead)
+        off = np.linalg.norm((seen - xy) / scale, axis=1) >= REACH
+        found |= {name: np.where(off[:, None], seen, np.nan)} if off.any() else {}
+    return found
+
+
+def _scale(panel: Panel, across: float) -> np.ndarray:
+    """Of the slice's coordinates, to a point of the page."""
+    return np.array([np.ptp(panel.cut.x), np.ptp(panel.cut.y)]) / (72 * across * np.array([1.0, _shape(panel)]))
+
+
 def _lines(ax: Axes, panel: Panel) -> np.ndarray:
     """Data along the paths, near one another on the page."""
     on = frame(ax)
@@ -298,6 +341,8 @@ def _name_ends(ax: Axes, panel: Panel, table: Mapping[str, Look], lines: np.ndar
 def _draw_paths(ax: Axes, panel: Panel, table: Mapping[str, Look]) -> None:
     for name, path in panel.paths.items():
         draw_path(ax, path, table[name], name, every=pace(panel))
+        if name in panel.lookaheads:
+            draw_lookahead(ax, path, panel.lookaheads[name], table[name])
 
 
 def _draw_strips(panels: list[Panel], strips: list[Axes | None], table: Mapping[str, Look]) -> None:
@@ -397,6 +442,8 @@ def _hints(panels: list[Panel]) -> dict[str, Artist]:
         hints["start"] = style.start(style.NEUTRAL)
         hints["end"] = style.star(style.NEUTRAL)
         hints[told_pace(panels)] = style.dot(style.NEUTRAL)
+    if any(panel.lookaheads for panel in panels):
+        hints["look-ahead"] = style.ahead(style.NEUTRAL)
     if not all(np.isfinite(xy).all() for xy in walked):
         hints["not finite from here"] = style.cross(style.NEUTRAL)
     marks: dict[str, Artist] = {what: Line2D([], [], ls="", **look) for what, look in hints.items()}
@@ -453,7 +500,7 @@ def _by_panel(said: str, names: Mapping[str, str]) -> str | None:
 
 def covered(panel: Panel, across: float, table: Mapping[str, Look]) -> list[str]:
     """The names of the paths of which most lies under the paths above them, on axes of so many inches."""
-    scale = np.array([np.ptp(panel.cut.x), np.ptp(panel.cut.y)]) / (72 * across * np.array([1.0, _shape(panel)]))
+    scale = _scale(panel, across)
     walked = {name: spread(points(path) / scale) for name, path in panel.paths.items()}
     found = []
     for name, here in walked.items():

@@ -19,12 +19,14 @@ from matplotlib.patches import FancyArrowPatch
 from matplotlib.ticker import FuncFormatter
 
 from nagviz.figures import style
+from nagviz.figures.labels import frame
 from nagviz.figures.levels import tick_text
 from nagviz.figures.lines import scale_steps
 from nagviz.figures.style import Look
 
 THIN = 0.4  # points of arc between two vertices that are kept: less than is seen
 ARROWS = (0.22, 0.5, 0.8)  # where arrowheads stand, as shares of the arc
+AHEAD = 9.0  # points of path between two look-ahead points
 ARROW_SPACE = 16.0  # points of arc that an arrowhead needs
 
 
@@ -220,6 +222,41 @@ def _arrow(ax: Axes, xy: np.ndarray, arc: np.ndarray, at: float, look: Look) -> 
     tail, head = (tuple(np.interp(np.clip(at + d, 0, arc[-1]), arc, column) for column in xy.T) for d in (-1.5, 1.5))
     arrow = FancyArrowPatch(tail, head, zorder=look.order + 0.001, **style.arrow(look))
     return ax.add_patch(arrow)
+
+
+class DrawnLookahead(NamedTuple):
+    """What `draw_lookahead` has drawn."""
+
+    stems: Line2D  # from iterates to their look-ahead points, with gaps between them
+    points: Line2D  # open circles
+
+
+def draw_lookahead(ax: Axes, path: Any, lookaheads: Any, look: Look) -> DrawnLookahead:
+    """Look-ahead points as open circles, each on a stem from its iterate, as many as there is room for.
+
+    Args:
+        ax: the axes, with limits and place settled.
+        path: iterates, (T, 2) coordinates or a record with `.coordinates`.
+        lookaheads: their look-ahead points, likewise; NaN where they are not known.
+        look: of the path.
+
+    Raises:
+        ValueError: not as many look-ahead points as iterates.
+    """
+    x, y = points(path), looked_ahead(path, lookaheads)
+    kept = _apart(frame(ax).points(x), np.isfinite(x).all(-1) & np.isfinite(y).all(-1) & (x != y).any(-1))
+    stems = np.stack([x[kept], y[kept], np.full_like(x[kept], np.nan)], axis=1).reshape(-1, 2)
+    above = look.order + 0.003
+    (stem,) = ax.plot(*stems.T, **{**style.reach(look), "zorder": above})
+    (point,) = ax.plot(*y[kept].T, ls="", zorder=above + 0.001, **style.ahead(look))
+    return DrawnLookahead(stem, point)
+
+
+def _apart(at: np.ndarray, finite: np.ndarray) -> np.ndarray:
+    """Which points to keep, so that each is some way along the path from the one before."""
+    moved = np.linalg.norm(np.diff(np.where(finite[:, None], at, 0.0), axis=0, prepend=at[:1]), axis=-1)
+    ticks = np.floor(np.cumsum(np.nan_to_num(moved)) / AHEAD)
+    return np.flatnonzero(np.diff(ticks, prepend=-1).astype(bool) & finite)
 
 
 def draw_hidden(

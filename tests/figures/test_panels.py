@@ -9,7 +9,7 @@ import pytest
 from matplotlib.colors import same_color
 from matplotlib.text import Text
 
-from nagviz.figures import COLUMN, PAGE, landscape, landscapes, looks
+from nagviz.figures import COLUMN, PAGE, landscape, landscapes, looks, style
 
 x, y = np.linspace(-1.5, 1.5, 21), np.linspace(-1, 1, 15)
 BOWL = 0.1 + x**2 + 4 * y[:, None] ** 2
@@ -71,6 +71,20 @@ def test_the_axes_say_what_they_are(figure):
         assert 3 <= sum(low <= tick <= high for tick in axis.get_majorticklocs()) <= 7
     assert "SGD diverged at step 37 and is not drawn" in words(figure)
     assert (ax.get_xlim(), ax.get_ylim()) == ((-1.5, 1.5), (-1, 1))
+
+
+def test_look_ahead_points_are_drawn_where_they_stand_off_their_iterates():
+    far = SPIRAL + np.where(np.arange(41)[:, None] < 20, 0.2, 0.001)
+    figure = landscape(CUT, {"NAG": SPIRAL, "SGD": -SPIRAL}, lookaheads={"NAG": far, "SGD": -SPIRAL})
+    assert "look-ahead" in words(figure)
+    (rings,) = (line for line in figure.axes[0].lines if line.get_markersize() == style.AHEAD)
+    at = {tuple(point) for point in rings.get_xydata()}
+    assert at < {tuple(point) for point in far[:20]}
+    assert len(at) > 5
+    none = landscapes({"a": (CUT, PATHS)}, lookaheads={"a": {"NAG": PATHS["NAG"] + 0.001}})
+    assert "look-ahead" not in words(none)
+    with pytest.raises(ValueError, match="lookaheads has an entry 'Eve'"):
+        landscape(CUT, PATHS, lookaheads={"Eve": SPIRAL})
 
 
 @pytest.mark.parametrize(
