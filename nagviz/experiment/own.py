@@ -4,11 +4,15 @@ A config can name it, and it is imported only where the command line says `--tru
 then runs nothing that was not asked for. A model is made by a function of what a sample looks like:
 
     # my_models.py, in the folder from which nagviz is started
+    import math
     from flax import nnx
 
-    def make(sample_shape, outputs, seed):      # (64,), 10 classes, 0
-        rngs = nnx.Rngs(seed)
-        return nnx.Sequential(nnx.Linear(sample_shape[0], 32, rngs=rngs), nnx.silu, nnx.Linear(32, outputs, rngs=rngs))
+    def flat(inputs):
+        return inputs.reshape(len(inputs), -1)
+
+    def make(sample_shape, outputs, seed):      # of digits (8, 8, 1), 10 classes, 0
+        rngs, size = nnx.Rngs(seed), math.prod(sample_shape)
+        return nnx.Sequential(flat, nnx.Linear(size, 32, rngs=rngs), nnx.silu, nnx.Linear(32, outputs, rngs=rngs))
 
     def loss(outputs, targets):                 # (samples, 10), (samples,) -> scalar, a mean over the samples
         ...

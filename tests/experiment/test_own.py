@@ -2,8 +2,10 @@
 
 import csv
 import sys
+import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from nagviz.cli import main
@@ -89,8 +91,15 @@ def folder(tmp_path, monkeypatch):
     (tmp_path / "wrong_of_tests.py").write_text("1 +")
     monkeypatch.chdir(tmp_path)
     yield tmp_path
-    for name in ("mine_of_tests", "broken_of_tests", "wrong_of_tests"):
+    for name in ("mine_of_tests", "broken_of_tests", "wrong_of_tests", "example_of_tests"):
         sys.modules.pop(name, None)
+
+
+def test_the_example_that_the_documentation_gives_makes_a_model_of_digits(folder):
+    example = own.__doc__.partition("# my_models.py")[2].partition("\n")[2].partition("    # in the config")[0]
+    (folder / "example_of_tests.py").write_text(textwrap.dedent(example))
+    made = own.make_model("example_of_tests:make", (8, 8, 1), 10, 0)
+    assert made.apply(made.params, np.zeros((2, 8, 8, 1), np.float32)).shape == (2, 10)
 
 
 def run(*settings, flags=("--trust",)):
