@@ -104,6 +104,13 @@ def test_what_is_observed_says_over_how_few_samples(runs, tmp_path):
     assert "gradient norm at y, of 256 training samples" in (runs[1] / "page.html").read_text()
 
 
+def test_show_tells_what_is_observed_and_where_the_paths_are_kept(runs, capsys):
+    assert main(["show", str(runs[1])]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert {"observe: gradient norm", "projection: seed = 3", "state: finished"} <= set(said)
+    assert not [line for line in said if line.startswith("plane:")]
+
+
 def test_the_run_is_drawn_and_cut_in_that_plane_and_in_no_other(runs, problem, capsys):
     _, run = runs
     drawn = {path.name for path in run.iterdir()}
