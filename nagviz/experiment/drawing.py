@@ -298,12 +298,14 @@ def step(folder: Path, ways: Ways) -> figures.Figure:
 
 def cuts(folder: Path, ways: Ways) -> figures.Figure:
     """The losses along the lines between solutions, which are evaluated."""
-    from nagviz.experiment.joining import START, Choice, between  # likewise
+    from nagviz.experiment.joining import Choice, between  # likewise
 
     asked = dict(ways)
     choice = Choice(*(asked.pop(key, None) for key in ("optimizer", "problem", "with")))
     found = between(folder, choice, trust=asked.pop("trust", False))
-    between_ends = [title for title, line in found.lines.items() if START not in line.marks]  # the start is far above
+    between_ends = [
+        title for title, line in found.lines.items() if found.start not in line.marks
+    ]  # the start is far above
     words = {"width": figures.PAGE, "note": found.note or None, **asked}
     return figures.cuts(found.lines, looks=found.looks, shares=between_ends, **words)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from nagviz.experiment.config import load
 from nagviz.experiment.outcomes import read_shown
 from nagviz.experiment.problems import EFFORT, Problem, facts, make_problems
 from nagviz.experiment.report import Refusal
+from nagviz.experiment.tables.runs import Config
 from nagviz.landscape.trajectory import last
 
 ALONG = np.linspace(-0.25, 1.25, 61)  # of the way: 0 and 1, where the solutions are, are among them
@@ -36,6 +37,7 @@ class Between(NamedTuple):
     lines: dict[str, figures.Line]  # by title
     looks: dict[str, figures.Look]  # of all that may be marked
     note: str
+    start: str  # what the start is called
 
 
 class _Ends(NamedTuple):
@@ -45,6 +47,7 @@ class _Ends(NamedTuple):
     start: Any
     points: dict[str, Any]  # by optimizer: its last iterate
     optimizers: tuple[str, ...]  # those that diverged among them
+    made_of: dict[str, Any]  # by key of the config, what its loss is, but for the samples
 
 
 def between(folder: Path, asked: Choice = Choice(), *, trust: bool = False) -> Between:  # noqa: B008
@@ -57,8 +60,8 @@ def between(folder: Path, asked: Choice = Choice(), *, trust: bool = False) -> B
 
     Raises:
         ConfigError: the folder's config is none.
-        Refusal: the folder holds no finished run, or the other one of another model; the optimizer diverged, or there
-            is none such; the config names code that is not trusted.
+        Refusal: the folder holds no finished run, or the other one of another model, or not the problem that is asked
+            for; the optimizer diverged, or there is none such; the config names code that is not trusted.
 
     Source: Goodfellow, Vinyals, Saxe (2015).
     """
@@ -67,32 +70,70 @@ def between(folder: Path, asked: Choice = Choice(), *, trust: bool = False) -> B
         raise Refusal(f"--optimizer: {asked.optimizer} diverged and has no solution; {', '.join(found.points)} have")
     at = report.chosen(list(found.points), asked.optimizer, "optimizer", 0)
     name = list(found.points)[at]
-    others = {key: point for key, point in found.points.items() if key != name}
+    others, note = {key: point for key, point in found.points.items() if key != name}, ""
     if asked.other is not None:
-        others = {
-            f"{key} of {asked.other.resolve().name}": p for key, p in _ends(asked.other, None, trust).points.items()
-        }
+        title = asked.other.resolve().name
+        there = _ends(asked.other, asked.problem, trust, f"{title}'s")
+        _require_one_loss(found, there, asked.other)
+        others = {_unlike(f"{key} of {title}", [name]): point for key, point in there.points.items()}
+        found, note = _without_its_samples(found, there, title)
+    start = _unlike(START, [*found.optimizers, *others])
     with found.problem.precision():
-        ways = {(START, name): (found.start, found.points[name])}
-        ways |= {(name, other): (found.points[name], point) for other, point in others.items()}
-        apart = {pair: ends for pair, ends in ways.items() if not _is_one(*ends)}
-        lines = {f"{a} to {b}": _line(found.problem, {a: p, b: q}) for (a, b), (p, q) in apart.items()}
-    looks = figures.looks([*found.optimizers, *others]) | {START: figures.style.NEUTRAL}
-    return Between(lines, looks, "\n".join(_said(found, [pair for pair in ways if pair not in apart])))
+        ways = [((start, name), (found.start, found.points[name]))]
+        ways += [((name, other), (found.points[name], point)) for other, point in others.items()]
+        apart = {pair: ends for pair, ends in ways if not _is_one(*ends)}
+        lines = {" to ".join(pair): _line(found.problem, pair, ends) for pair, ends in apart.items()}
+    looks = figures.looks([*found.optimizers, *others]) | {start: figures.style.NEUTRAL}
+    said = [*_said(found, [pair for pair, _ in ways if pair not in apart]), note]
+    return Between(lines, looks, "\n".join(filter(None, said)), start)
 
 
-def _ends(folder: Path, problem_name: str | None, trust: bool) -> _Ends:
+def _unlike(name: str, taken: Iterable[str]) -> str:
+    """The name, or one like it that is not taken."""
+    return _unlike(f"the {name}", taken) if name in taken else name
+
+
+def _ends(folder: Path, problem_name: str | None, trust: bool, whose: str = report.OWN) -> _Ends:
     config = load(report.require_run(folder))
     problems = make_problems(config, trust=trust)
     report.require_same_inputs(folder / "environment.json", facts(config, problems))
-    number = report.chosen([problem.name for problem in problems], problem_name, "problem", len(problems) - 1)
+    number = report.chosen([problem.name for problem in problems], problem_name, "problem", len(problems) - 1, whose)
     problem = problems[number]
     with problem.precision():
         paths = read_shown(problem, folder, number).paths
     if not paths:
         raise Refusal(f"{folder}: every optimizer diverged, there is no solution to draw a line to")
     points = {name: last(path) for name, path in paths.items()}
-    return _Ends(problem, problem.start, points, tuple(rival.name for rival in problem.rivals))
+    names = tuple(rival.name for rival in problem.rivals)
+    return _Ends(problem, problem.start, points, names, _made_of(config, problem))
+
+
+def _made_of(config: Config, problem: Problem) -> dict[str, Any]:
+    if problem.batches is None:
+        (table,) = (function for function in config.functions if function.name == problem.name)
+        return table.model_dump(exclude=_NO_LOSS)
+    tables = {"data.kind": config.data.kind, "loss.function": config.loss and config.loss.function}
+    return tables | {f"model.{key}": value for key, value in config.model}
+
+
+# In what functions of one loss may differ.
+_NO_LOSS = {"name", "steps", "learning_rates", "start", "x", "y", "tolerance", "margin"}
+
+
+def _require_one_loss(found: _Ends, there: _Ends, other: Path) -> None:
+    here, theirs = found.made_of, there.made_of
+    keys = [key for key in {**here, **theirs} if here.get(key) != theirs.get(key)]
+    if keys:
+        said = "; ".join(f"{key}, there {theirs.get(key, 'not set')}, here {here.get(key, 'not set')}" for key in keys)
+        raise Refusal(f"--with {other}: has solutions of another loss ({said}); give runs of one model and loss")
+
+
+def _without_its_samples(found: _Ends, there: _Ends, title: str) -> tuple[_Ends, str]:
+    """With no test loss where the other run may have trained on the samples that are held out here."""
+    if found.problem.digest == there.problem.digest:
+        return found, ""
+    note = f"No test loss: {title} has other data, or split them otherwise, and may have trained on the test samples."
+    return found._replace(problem=found.problem._replace(held_out=None)), note
 
 
 def _is_one(start: Any, end: Any) -> bool:
@@ -100,23 +141,27 @@ def _is_one(start: Any, end: Any) -> bool:
     return jax.tree.structure(start) == jax.tree.structure(end) and all(np.array_equal(*pair) for pair in pairs)
 
 
-def _line(problem: Problem, ends: Mapping[str, Any]) -> figures.Line:
+def _line(problem: Problem, names: tuple[str, str], ends: tuple[Any, Any]) -> figures.Line:
     """The losses of the samples that are cut and of those held out, in one pass."""
-    batches = None if problem.held_out is None else {"train": problem.data, "test": [problem.held_out]}
+    batches = problem.data and {"train": problem.data}
+    if problem.held_out is not None:
+        batches["test"] = [problem.held_out]
     try:
-        line = landscape.points_plane(*ends.values())
+        line = landscape.points_plane(*ends)
     except ValueError as error:
-        raise Refusal(f"{' and '.join(ends)} are on no line: {error}; give runs of one model") from None
+        raise Refusal(f"{' and '.join(names)} are on no line: {error}; give runs of one model") from None
     made = landscape.evaluate(problem.judged or problem.loss, line, ALONG, batches=batches, effort=EFFORT)
     values = made.values if isinstance(made.values, Mapping) else {"loss": made.values}
     quantity = re.sub(r"^train |, [\d,]+ samples$", "", problem.quantity)
-    return figures.Line(ALONG, values, dict(zip(ends, (0.0, 1.0), strict=True)), "share of the way", quantity)
+    return figures.Line(ALONG, values, dict(zip(names, (0.0, 1.0), strict=True)), "share of the way", quantity)
 
 
 def _said(found: _Ends, same: list[tuple[str, str]]) -> Iterator[str]:
-    if found.problem.held_out is not None:
-        train, test = (len(jax.tree.leaves(part)[0]) for part in (*found.problem.data, found.problem.held_out))
-        yield f"Train loss of {train:,} samples, test loss of {test:,}."
+    parts = {"train": found.problem.data, "test": found.problem.held_out}
+    counts = {name: len(jax.tree.leaves(part)[0]) for name, part in parts.items() if part is not None}
+    if counts:
+        test = f", test loss of {counts['test']:,}" if "test" in counts else ""
+        yield f"Train loss of {counts['train']:,} samples{test}."
     lost = [name for name in found.optimizers if name not in found.points]
     if lost:
         yield f"Diverged, and so without a line: {', '.join(lost)}."

@@ -292,7 +292,10 @@ def _note_resumption(written: Path) -> None:
         )
 
 
-def chosen(names: Sequence[str], asked: str | None, option: str, default: int) -> int:
+OWN = "this run's"
+
+
+def chosen(names: Sequence[str], asked: str | None, option: str, default: int, whose: str = OWN) -> int:
     """The number of a name that a command asks for by an option; the default where it does not ask.
 
     Raises:
@@ -305,7 +308,7 @@ def chosen(names: Sequence[str], asked: str | None, option: str, default: int) -
     if asked is None:
         return default
     if asked not in names:
-        raise Refusal(f"--{option}: {asked!r} is none of this run's; it has {', '.join(names)}")
+        raise Refusal(f"--{option}: {asked!r} is none of {whose}; it has {', '.join(names)}")
     return names.index(asked)
 
 

@@ -103,6 +103,8 @@ def snapshot_steps(steps: int, *, every: int | None = None, count: int | None = 
     rest = count - 1
     if rest == 1:
         return np.array([0, steps])
+    if rest == steps:
+        return np.arange(count)
     # 1, 2, 3, ... as long as the even spacing would fall between them.
     first = next(k for k in range(1, rest) if k * ((steps / k) ** (1 / (rest - k)) - 1) >= 1)
     spaced = np.floor(np.geomspace(first, steps, rest - first + 1) + 0.5).astype(np.int64)

@@ -232,12 +232,36 @@ def test_lines_lead_to_the_solutions_of_another_run(folder, tmp_path):
     assert set(found.looks) >= {name for line in found.lines.values() for name in line.marks}
 
 
+def test_a_line_to_a_run_that_trained_on_the_test_samples_has_no_test_loss(folder, tmp_path):
+    other = shutil.copytree(folder, tmp_path / "other")
+    text = (other / "config.toml").read_text()
+    (other / "config.toml").write_text(text.replace("\nseed = 0\n", "\nseed = 1\n"))  # and so is the split
+    held = json.loads((other / "environment.json").read_text())
+    (other / "environment.json").write_text(json.dumps({**held, "data": {}}))
+    found = between(folder, Choice(other=other))
+    assert {name for line in found.lines.values() for name in line.losses} == {"train loss"}
+    assert found.note.startswith("Train loss of 1,347 samples.\n")
+    assert "No test loss: other has other data, or split them otherwise" in found.note
+
+
+def test_an_optimizer_may_be_called_as_the_start_is(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    text = (copy / "config.toml").read_text()
+    (copy / "config.toml").write_text(text.replace('name = "NAG"', 'name = "start"'))
+    found = between(copy)
+    assert list(found.lines)[:2] == ["the start to start", "start to heavy ball"]
+    assert list(found.lines["the start to start"].marks) == [found.start, "start"]
+
+
 def test_a_line_to_another_model_or_from_no_optimizer_is_refused(folder, tmp_path, capsys):
-    few = ("steps=2", *SMALL[1:-1], "model.hidden=[9]", "optimizers=[{ kind = 'nag', learning_rate = 0.1 }]")
-    words = [word for setting in few for word in ("--set", setting)]
-    assert main(["run", str(DIGITS), "--out", str(tmp_path / "wide"), *words]) == 0
+    other = shutil.copytree(folder, tmp_path / "other") / "config.toml"
+    other.write_text(other.read_text().replace('"relu"', '"tanh"'))
     for asked, said in (
-        (["--with", str(tmp_path / "wide")], "NAG and NAG of wide are on no line: "),
+        (
+            ["--with", str(tmp_path / "other")],
+            "of another loss (model.activation, there tanh, here relu); give runs of",
+        ),
+        (["--with", str(tmp_path / "other"), "--problem", "digits"], "model.activation"),
         (["--optimizer", "Nadam"], "--optimizer: 'Nadam' is none of this run's; it has NAG, heavy ball"),
         (["--with", str(tmp_path)], "holds no run"),
     ):

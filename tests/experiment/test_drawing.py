@@ -344,6 +344,19 @@ def test_lines_go_between_the_solutions_of_a_problem_that_did_not_diverge(folder
     assert "--optimizer: SGD diverged and has no solution; NAG have" in capsys.readouterr().err
 
 
+def test_lines_to_another_run_are_of_the_problem_that_is_asked_for(folder, tmp_path, capsys):
+    other = shutil.copytree(folder, tmp_path / "other") / "config.toml"
+    words = ["figure", str(folder), "cuts", "--with", str(other.parent), "--format", "svg"]
+    assert main([*words, "--problem", "rosenbrock"]) == 0
+    assert "NAG and NAG of other are one point: no line." in (folder / "cuts.svg").read_text()
+    other.write_text(other.read_text().replace("= 100.0", "= 9.0"))
+    assert main(words) == 2
+    assert "(condition_number, there 9.0, here 100.0)" in capsys.readouterr().err
+    other.write_text(other.read_text().replace('"rosenbrock"', '"beale"'))
+    assert main([*words, "--problem", "rosenbrock"]) == 2
+    assert "--problem: 'rosenbrock' is none of other's; it has beale, quadratic" in capsys.readouterr().err
+
+
 def test_a_surface_is_written_for_paraview(folder):
     assert main(["figure", str(folder), "surface", "--format", "vts"]) == 0
     cut = load_slice(folder / "slices" / "1.zarr")

@@ -462,6 +462,11 @@ def test_snapshots_are_at_the_start_the_end_and_increasing_steps_between(steps):
         np.testing.assert_array_equal(kept, sorted({*range(0, steps, every), steps}))
 
 
+def test_snapshots_may_be_at_every_step():
+    for steps in range(1, 61):
+        np.testing.assert_array_equal(nv.snapshot_steps(steps, count=steps + 1), np.arange(steps + 1))
+
+
 @pytest.mark.parametrize("asked", [{}, {"every": 1, "count": 2}, {"every": 0}, {"count": 1}, {"count": 12}])
 def test_snapshots_that_make_no_path_are_refused(asked):
     with pytest.raises(ValueError, match=r"every|count"):
