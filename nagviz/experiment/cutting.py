@@ -161,12 +161,14 @@ def _tell(problem: Problem, made: landscape.Slice, view: View) -> None:
     """Whether the picture is all right, path by path."""
     measured = measurer({"loss": problem.sliced})
     clip = float(figures.loss_levels(made.values)[-1]) if np.isfinite(made.values).any() else None
+    words = {"clip": clip, "principal": bool(view.plane.explained)}
     for name, path in view.seen.items():
         losses = measured(view.paths[name].params)["loss"].astype(np.float64)
         if problem.projection is None:
-            print(f"{name}\n{landscape.diagnose(made, path, losses=losses, clip=clip)}\n")
-        else:
-            end = path._replace(coordinates=path.coordinates[-1:])
-            mismatch = landscape.diagnose(made, end, losses=losses).mismatch
-            found = landscape.diagnose(made, path, clip=clip)._replace(mismatch=mismatch)
-            print(f"{name} (of its points the last alone is kept, where the mismatch is)\n{found}\n")
+            print(f"{name}\n{landscape.diagnose(made, path, losses=losses, **words)}\n")
+            continue
+        end = path._replace(coordinates=path.coordinates[-1:])
+        found = landscape.diagnose(made, path, **words)
+        off = found.off_plane._replace(advice=found.off_plane.advice and "read lengths and angles with care")
+        found = found._replace(off_plane=off, mismatch=landscape.diagnose(made, end, losses=losses).mismatch)
+        print(f"{name} (of its points the last alone is kept, where the mismatch is)\n{found}\n")

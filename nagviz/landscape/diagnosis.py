@@ -132,6 +132,7 @@ def diagnose(
     metric: str | None = None,
     clip: float | None = None,
     batch_norm: bool = False,
+    principal: bool = True,
 ) -> Diagnosis:
     """Look at a slice and at a path on it: may the picture be believed?
 
@@ -143,6 +144,8 @@ def diagnose(
         clip: the value from which cells are drawn as one colour.
         batch_norm: whether the loss has such, so that where its statistics come from is told even of a slice that
             kept them; no slice knows whether there are any to keep.
+        principal: whether the axes are principal components of the path, as those of `pca_plane` are; what they show of
+            a random walk is no reference for others.
 
     Returns:
         A record of findings with numbers and advice; `print` it.
@@ -177,7 +180,7 @@ def diagnose(
     return Diagnosis(
         off_plane=_off_plane(path),
         mismatch=_mismatch(_under(grid, values, points), losses),
-        explained=_explained(path),
+        explained=_explained(path, principal),
         statistics=_statistics(cut.statistics, batch_norm),
         cells=_cells(values, clip),
         range=_range(grid, points),
@@ -234,17 +237,19 @@ def _mismatch(under: np.ndarray, losses: Any) -> Finding:
     return Finding(numbers, said, "; ".join(advice))
 
 
-def _explained(path: Projection) -> Finding:
+def _explained(path: Projection, principal: bool) -> Finding:
     if not path.explained or len(path.coordinates) < 2:
         return Finding({}, "not known: give the path as one trajectory of several points")
+    shares = {f"axis {i}": share for i, share in enumerate(path.explained, 1)}
+    if not principal:
+        return Finding(shares, f"{' + '.join(map(_percent, path.explained))} of the path")
     scale = np.nanmax(np.abs(path.coordinates), initial=0)
     ends = bool(np.all(np.abs(path.coordinates[-1]) <= 1e-6 * scale))
     origin = "from its end" if ends else "about its mean"
     walk = RANDOM_WALK[origin][: len(path.explained)]
     found, reference = (" + ".join(map(_percent, shares)) for shares in (path.explained, walk))
     return Finding(
-        {f"axis {i}": share for i, share in enumerate(path.explained, 1)}
-        | {f"random walk {i}": share for i, share in enumerate(walk, 1)},
+        shares | {f"random walk {i}": share for i, share in enumerate(walk, 1)},
         f"{found} of the path; a random walk {origin} shows {reference}",
         "this is no more than the plane through a random walk shows: do not read a direction into it"
         if sum(path.explained) <= sum(walk)

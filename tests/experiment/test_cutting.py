@@ -51,13 +51,16 @@ def test_the_middle_of_a_random_plane_is_the_end_of_the_path_it_stands_on(folder
     said = capsys.readouterr().out
     assert said.startswith("Adam\n")
     assert "off plane" in said
+    assert "random walk" not in said  # which shows nothing on axes that are no principal components
     assert f"slice-{name}.png" in said
     assert (folder / f"slice-{name}.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_a_slice_through_principal_components_keeps_what_random_walks_would_show(folder):
+def test_a_slice_through_principal_components_keeps_what_random_walks_would_show(folder, capsys):
     own = drawing.read_picture(folder / "slices" / "0.zarr")
     assert own.walk == pytest.approx(random_walk(*(path.steps for path in own.seen.values())))
+    assert cut(folder) == 0
+    assert "of the path; a random walk about its mean shows" in capsys.readouterr().out
     assert cut(folder, "--plane", "random") == 0
     assert not drawing.read_picture(folder / "slices" / "0-random-5.zarr").walk
     assert main(["figure", str(folder), "landscape", "--format", "svg"]) == 0
@@ -241,7 +244,7 @@ def test_a_line_to_a_run_that_trained_on_the_test_samples_has_no_test_loss(folde
     found = between(folder, Choice(other=other))
     assert {name for line in found.lines.values() for name in line.losses} == {"train loss"}
     assert found.note.startswith("Train loss of 1,347 samples.\n")
-    assert "No test loss: other has other data, or split them otherwise" in found.note
+    assert "No test loss: other has other data, or another split of them" in found.note
 
 
 def test_an_optimizer_may_be_called_as_the_start_is(folder, tmp_path):

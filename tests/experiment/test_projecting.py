@@ -121,7 +121,9 @@ def test_the_run_is_drawn_and_cut_in_that_plane_and_in_no_other(runs, problem, c
     assert main(["slice", str(run), "--plane", "random"]) == 2
     assert "--plane random: goes through points of the paths, and this run keeps only" in capsys.readouterr().err
     assert main(["slice", str(run), "--grid", "3", "--range", "0.1"]) == 0
-    assert "off plane" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "-> read lengths and angles with care\n" in said
+    assert "random walk" not in said
     assert nv.load_slice(run / "slices" / "0-projection-r0.1-3.zarr").x.tolist() == [-0.1, 0, 0.1]
 
 
