@@ -168,15 +168,24 @@ def _remarks(text: str) -> dict[str, str]:
 # What is wrong with it.
 
 
+_NEEDED = {name for name in ON_DATA if DataRun.model_fields[name].is_required()}
+
+
 def _checked(document: dict[str, Any], remarks: dict[str, str]) -> tuple[Config | None, dict[Key, str]]:
     """The run that a document describes, or what is wrong at which keys."""
     never: dict[Key, str] = {}
     plain = _plain(document, (), never)
-    form = FunctionRun if "functions" in plain and not ON_DATA & plain.keys() else DataRun
+    form = FunctionRun if "functions" in plain and not _NEEDED & plain.keys() else DataRun
     config, invalid = _validated(form, plain | remarks, document)
     wrong = {**dict(contradictions(document)), **invalid, **never}
     for name in _REMARKS.keys() & document.keys():
         wrong[name,] = f"is the comment on the {_REMARKS[name][0]} line, not a key"
+    if form is FunctionRun:
+        needed = ", ".join(sorted(_NEEDED))
+        wrong |= {
+            (key,): f"is of a run on data, which has {needed}; leave it out, or give these"
+            for key in ON_DATA & plain.keys()
+        }
     if not OWN & plain.keys():
         wrong = {key: reason for key, reason in wrong.items() if key[0] not in OWN}
         choice = "a run has functions, or data with a model and training, or both"

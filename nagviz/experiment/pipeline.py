@@ -57,32 +57,35 @@ def run(
     problems, methods = prepared(config, trust, mesh), make_methods(config)
     require_sinks(config)
     layout = make_layout(config, problems)
-    _warn_of_size(problems, folder)
     with report.alone(folder):
         report.start_folder(folder, dump(config), _facts(config, problems, mesh), resume=resume, overwrite=overwrite)
+        _warn_of_size(problems, folder)
         _carry_out(config, folder, problems, methods, layout, mesh)
 
 
 def _facts(config: Config, problems: list[Problem], mesh) -> dict[str, Any]:
-    used = {"devices used": mesh.size, "processes": jax.process_count()} if mesh else {}
-    return facts(config, problems) | used
+    return facts(config, problems) | {"devices used": mesh.size if mesh else 1, "processes": jax.process_count()}
 
 
 _LARGE = 4 * 10**9  # bytes, from which on a run tells beforehand what it will write, as it does where the disk is full
 
 
 def _warn_of_size(problems: list[Problem], folder: Path) -> None:
-    size = sum(
-        _of_a_path(problem) * len(problem.seeds) * sum(len(rival.learning_rates) for rival in problem.rivals)
-        for problem in problems
-    )
-    there = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
-    free = shutil.disk_usage(there).free
+    undone = [
+        (
+            problem,
+            sum(not is_done(trial.file) for rival in problem.rivals for trial in problem.trials(folder, i, rival)),
+        )
+        for i, problem in enumerate(problems)
+    ]
+    size, free = sum(count * _of_a_path(problem) for problem, count in undone), shutil.disk_usage(folder).free
     if size > min(_LARGE, free):
+        whole = [problem for problem in problems if problem.projection is None]
+        less = "fewer snapshots (every, snapshots), " if whole else "fewer "
+        least = ", and least takes [projection]" if any(problem.batches for problem in whole) else ""
         print(
             f"warning: the paths of this run may take {bytes_in_words(size)}, and {'only ' * (size > free)}"
-            f"{bytes_in_words(free)} are free; fewer snapshots (every, snapshots), seeds, learning rates or optimizers "
-            "take less, and least takes [projection]",
+            f"{bytes_in_words(free)} are free; {less}seeds, learning rates or optimizers take less{least}",
             file=sys.stderr,
         )
 

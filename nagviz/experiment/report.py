@@ -108,7 +108,7 @@ def start_folder(folder: Path, config: str, facts: Mapping[str, Any], *, resume:
         if there and resume:
             _require_same(written, config)
             require_same_inputs(facts_file, facts)
-            _note_resumption(facts_file)
+            _note_resumption(facts_file, facts)
         elif resume:
             print(f"note: {folder} holds no run yet; it is begun", file=sys.stderr)
         if overwrite:
@@ -146,7 +146,8 @@ def alone(folder: Path, otherwise: str = "name another folder by --out") -> Iter
         folder.mkdir(parents=True, exist_ok=True)
         held = os.open(folder, os.O_RDONLY) if fcntl else None
     except OSError as error:
-        raise Refusal(f"{error.filename or folder}: {error.strerror}; name another folder by --out") from error
+        reason = f"{error.filename or folder}: {error.strerror}"
+        raise Refusal(f"{reason}; make room or give access, or {otherwise}") from error
     try:
         if held is not None:
             _lock(held, folder, otherwise)
@@ -278,9 +279,12 @@ def _kept(file: Path, parse: Callable[[str], Any]) -> Any:
         raise Refusal(f"{file} is damaged: {error}; give it back, or --overwrite, or --out DIR") from None
 
 
-def _note_resumption(written: Path) -> None:
+_USED = ("devices used", "processes")  # facts that a run may be gone on with otherwise
+
+
+def _note_resumption(written: Path, facts: Mapping[str, Any]) -> None:
     """Put on record that the run is gone on with, and when; tell what is other than when it was begun."""
-    before, present = _kept(written, _facts), environment()
+    before, present = _kept(written, _facts), environment() | {key: facts[key] for key in _USED if key in facts}
     other = {what: now for what, now in present.items() if before.get(what, now) != now}
     resumed = [*before.get("resumed", []), {"time": datetime.now(UTC).isoformat(timespec="seconds"), **other}]
     write(written, json.dumps({**before, "resumed": resumed}, indent=2) + "\n")

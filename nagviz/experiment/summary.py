@@ -84,7 +84,7 @@ def summarise(folder: Path) -> Summary:
         pictures=_pictures(folder, [table.name for table in run.optimizers]),
         data=_data(run, held),
         facts={name: report.listed(value) for name, value in held.items() if name not in ("data", "sources")},
-        again=_again(run),
+        again=_again(run, held.get("devices used", 1)),
         config=file.read_text(encoding="utf-8"),
         fingerprint=report.identity(folder).fingerprint[:12],
     )
@@ -137,10 +137,11 @@ def _data(run: Config, held: Mapping) -> list[Row]:
     ]
 
 
-def _again(run: Config) -> list[str]:
+def _again(run: Config, devices: int) -> list[str]:
     """For who has the page alone."""
-    file, own = f"{run.name}.toml", any(own_code(run).values())
-    return [shlex.join(["nagviz", "run", file, *["--trust"] * own])]
+    words = ["--devices", str(devices)] if devices > 1 else []
+    words += ["--trust"] * any(own_code(run).values())
+    return [shlex.join(["nagviz", "run", f"{run.name}.toml", *words])]
 
 
 # As HTML.

@@ -436,10 +436,10 @@ def test_a_run_is_on_data_or_on_functions(write):
     head, (functions, optimizers) = FUNCTIONS[: FUNCTIONS.index("[[f")], tables(FUNCTIONS)
     data = DATA[DATA.index("[data]") : DATA.index("[plane]")]
     assert load(write(head.replace("every", "slice.margin = 0.1\nevery") + functions + data + optimizers)).functions
-    halves = [
-        mistake.split(": ")[1] for mistake in mistakes(write(head + "plane.kind = 'pca'\n" + functions + optimizers))
-    ]
-    assert halves == ["data", "model", "training"]
+    for key in ("plane.kind = 'pca'", "projection.seed = 3"):
+        (mistake,) = mistakes(write(f"{head}{key}\n{functions}{optimizers}"))
+        said = "is of a run on data, which has data, model, training; leave it out, or give these"
+        assert mistake.endswith(f" {key.partition('.')[0]}: {said}")
     neither = f"1: data: is missing, and so are functions: {CHOICE}"
     assert mistakes(write(head + optimizers)) == [neither]
     misspelt = f"5: functons: is no known key; did you mean 'functions'? {ROOT_KEYS}"

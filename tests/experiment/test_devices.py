@@ -84,7 +84,9 @@ def test_four_devices_share_batches_and_points(alone, tmp_path):
     code, _, errors = told(started(4, "run", DIGITS, *WORDS, "--out", folder, "--devices", 4))
     assert code == 0, errors
     assert json.loads((folder / "environment.json").read_text())["devices used"] == 4
+    assert "\nnagviz run digits.toml --devices 4\n" in (folder / "report.md").read_text()
     same(folder, alone)
+    assert "--devices" not in (alone / "report.md").read_text()
 
 
 def test_devices_that_are_not_there_or_cannot_share_a_batch_are_refused(alone, tmp_path, capsys):
@@ -145,7 +147,11 @@ def test_two_processes_go_on_from_the_last_checkpoint_and_cut_together(killed, a
 def test_what_two_processes_began_one_device_goes_on_with(killed, alone, capsys):
     folder = killed[0].with_name("copy")
     assert main(["run", str(DIGITS), *WORDS, "--out", str(folder), "--resume"]) == 0
-    assert "note: this run was begun with devices ['cpu 0: cpu', " in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "note: this run was begun with devices ['cpu 0: cpu', " in said
+    assert "; devices used 4, now 1; processes 2, now 1: its numbers may not be" in said
+    (resumed,) = json.loads((folder / "environment.json").read_text())["resumed"]
+    assert (resumed["devices used"], resumed["processes"]) == (1, 1)
     same(folder, alone)
 
 

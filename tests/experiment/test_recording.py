@@ -92,6 +92,9 @@ def test_what_would_fill_a_disk_is_told_before_it_is_begun(tmp_path, capsys, mon
     assert run(tmp_path / "run", "lookahead = true") == 0
     said = capsys.readouterr().err
     assert "the paths of this run may take 656 B, and 1.0 kB are free; fewer snapshots" in said  # 41 rows of 2 x 2 x 4
+    assert "optimizers take less\n" in said  # of functions [projection] is not to be had
+    assert run(tmp_path / "run", "lookahead = true", "--resume") == 0
+    assert "warning" not in capsys.readouterr().err  # all is there
     monkeypatch.setattr(pipeline, "_LARGE", 1000)
     assert run(tmp_path / "run", "", "--overwrite") == 0
     assert capsys.readouterr().err.count("warning") == 0
