@@ -398,6 +398,9 @@ def _figure(args: argparse.Namespace) -> int:
         written = draw(args.folder, args.names, out=args.out, formats=args.format, ways=ways)
     except (ConfigError, Refusal) as error:
         return _refused(error)
+    except OSError as error:
+        reason = f"{error.filename or args.out or args.folder}: {error.strerror or error}"
+        return _refused(f"{reason}; make room or give access, or name another folder by --out")
     print(*written, sep="\n")
     return 0
 

@@ -267,7 +267,7 @@ def page(folder: Path, ways: Ways) -> figures.Page:
         picture = _picture_of(file)
         problem = picture.title if several else None
         curves = _measured(trials[problem], few(problem))
-        said = (_lost({None: shown[problem]}), _told(picture), _sampled(run))
+        said = (_lost({None: shown[problem]}), _first_of({None: trials[problem]}), _told(picture), _sampled(run))
         note = "\n".join(filter(None, said))
         scenes[picture.title] = figures.Scene(picture.cut, picture.seen, curves, _ahead(run, picture), note)
     looks = figures.looks(optimizer for of_problem in shown.values() for optimizer in of_problem)
@@ -436,8 +436,9 @@ def draw(
 
     Raises:
         ConfigError: the folder's config is none.
-        Refusal: the folder holds no run, or has not what a figure is drawn from, or `out` cannot be written; or a
-            figure has no use for a format or a way, or cannot be so wide.
+        OSError: `out` cannot be written.
+        Refusal: the folder holds no run, or has not what a figure is drawn from; or a figure has no use for a format or
+            a way, or cannot be so wide.
     """
     width = ways.get("width", WIDTHS[0])
     if not WIDTHS[0] <= width <= WIDTHS[1]:
@@ -460,8 +461,6 @@ def draw(
         out.mkdir(parents=True, exist_ok=True)
         for name, drawing in chosen.items():
             written += _drawn(drawing, folder, out / name, formats or drawing.formats, ways)
-    except OSError as error:
-        raise Refusal(f"{error.filename or out}: {error.strerror}; name another folder by --out") from error
     except ImportError as error:  # of what is optional
         if error.name:
             raise

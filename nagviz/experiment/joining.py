@@ -70,13 +70,15 @@ def between(folder: Path, asked: Choice = Choice(), *, trust: bool = False) -> B
         raise Refusal(f"--optimizer: {asked.optimizer} diverged and has no solution; {', '.join(found.points)} have")
     at = report.chosen(list(found.points), asked.optimizer, "optimizer", 0)
     name = list(found.points)[at]
-    others, note = {key: point for key, point in found.points.items() if key != name}, ""
+    others, more = {key: point for key, point in found.points.items() if key != name}, []
     if asked.other is not None:
         title = asked.other.resolve().name
         there = _ends(asked.other, asked.problem, trust, f"{title}'s")
         _require_one_loss(found, there, asked.other)
         others = {_unlike(f"{key} of {title}", [name]): point for key, point in there.points.items()}
-        found, note = _without_its_samples(found, there, title)
+        more = [*_said_of_other(found, there, title)]
+        if found.problem.digest != there.problem.digest:
+            found = found._replace(problem=found.problem._replace(held_out=None))
     start = _unlike(START, [*found.optimizers, *others])
     with found.problem.precision():
         ways = [((start, name), (found.start, found.points[name]))]
@@ -84,8 +86,8 @@ def between(folder: Path, asked: Choice = Choice(), *, trust: bool = False) -> B
         apart = {pair: ends for pair, ends in ways if not _is_one(*ends)}
         lines = {" to ".join(pair): _line(found.problem, pair, ends) for pair, ends in apart.items()}
     looks = figures.looks([*found.optimizers, *others]) | {start: figures.style.NEUTRAL}
-    said = [*_said(found, [pair for pair, _ in ways if pair not in apart]), note]
-    return Between(lines, looks, "\n".join(filter(None, said)), start)
+    said = [*_said(found, [pair for pair, _ in ways if pair not in apart]), *more]
+    return Between(lines, looks, "\n".join(said), start)
 
 
 def _unlike(name: str, taken: Iterable[str]) -> str:
@@ -128,14 +130,6 @@ def _require_one_loss(found: _Ends, there: _Ends, other: Path) -> None:
         raise Refusal(f"--with {other}: has solutions of another loss ({said}); give runs of one model and loss")
 
 
-def _without_its_samples(found: _Ends, there: _Ends, title: str) -> tuple[_Ends, str]:
-    """With no test loss where the other run may have trained on the samples that are held out here."""
-    if found.problem.digest == there.problem.digest:
-        return found, ""
-    note = f"No test loss: {title} has other data, or split them otherwise, and may have trained on the test samples."
-    return found._replace(problem=found.problem._replace(held_out=None)), note
-
-
 def _is_one(start: Any, end: Any) -> bool:
     pairs = zip(jax.tree.leaves(start), jax.tree.leaves(end), strict=False)
     return jax.tree.structure(start) == jax.tree.structure(end) and all(np.array_equal(*pair) for pair in pairs)
@@ -162,7 +156,16 @@ def _said(found: _Ends, same: list[tuple[str, str]]) -> Iterator[str]:
     if counts:
         test = f", test loss of {counts['test']:,}" if "test" in counts else ""
         yield f"Train loss of {counts['train']:,} samples{test}."
+    if len(found.problem.seeds) > 1:
+        yield f"The solutions are those of the first of {len(found.problem.seeds)} seeds."
     lost = [name for name in found.optimizers if name not in found.points]
     if lost:
         yield f"Diverged, and so without a line: {', '.join(lost)}."
     yield from (f"{one} and {other} are one point: no line." for one, other in same)
+
+
+def _said_of_other(found: _Ends, there: _Ends, title: str) -> Iterator[str]:
+    if found.problem.digest != there.problem.digest:
+        yield f"No test loss: {title} has other data, or another split of them, and may have trained on test samples."
+    if len(there.problem.seeds) > 1:
+        yield f"Those of {title} are of the first of {len(there.problem.seeds)} seeds."

@@ -1,6 +1,8 @@
 """Figures are drawn from what a run's folder keeps, and its contents are told in words."""
 
+import errno
 import json
+import os
 import re
 import shutil
 import sys
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from nagviz.cli import main
 from nagviz.experiment import drawing, report
@@ -387,3 +390,22 @@ def test_html_without_plotly_is_refused_with_what_to_install(folder, monkeypatch
     assert main(["figure", str(folder), "surface", "--format", "html"]) == 2
     assert capsys.readouterr().err == "a surface as HTML is drawn by plotly: pip install 'nagviz[plotly]'\n"
     assert not (folder / "surface.html").exists()
+
+
+def test_a_disk_that_is_full_when_a_run_is_drawn_loses_no_training(folder, monkeypatch, capsys):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (folder.parent / "odd.toml").write_text(CONFIG)
+    again = ["run", str(folder.parent / "odd.toml"), "--out", str(folder), "--resume"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Figure, "savefig", full)
+        assert main(again) == 2
+        said = capsys.readouterr().err
+        assert f"No space left on device\nmake room or give access; what is done is kept: nagviz run {folder}" in said
+        assert "name another folder" not in said
+        assert main(["slice", str(folder), "--grid", "3"]) == 2
+        assert "No space left on device; make room or give access\n" in capsys.readouterr().err
+        assert main(["figure", str(folder), "landscape"]) == 2
+        assert "make room or give access, or name another folder by --out" in capsys.readouterr().err
+    assert main(again) == 0

@@ -12,6 +12,7 @@ import pytest
 
 from nagviz.cli import main
 from nagviz.experiment.data import Samples
+from nagviz.experiment.joining import between
 from nagviz.experiment.measures import Measure, mean_over, measurer, predictor
 from nagviz.experiment.models import Model
 from nagviz.experiment.outcomes import Outcome, Standing, choose
@@ -210,3 +211,8 @@ def test_slices_stand_on_the_path_of_the_chosen_rate_and_the_first_seed(folder):
     middle = load_slice(folder / "slices" / "0-random-3.zarr").values[1, 1]
     (line,) = last(folder, optimizer="NAG", learning_rate=0.3, seed=7)
     assert middle == pytest.approx(line["train loss"], rel=1e-5)
+
+
+def test_figures_of_one_seed_say_so(folder):
+    assert between(folder).note.endswith("\nThe solutions are those of the first of 2 seeds.")
+    assert "The paths are those of the first of 2 seeds." in (folder / "page.html").read_text()
