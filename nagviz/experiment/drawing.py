@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -129,7 +130,9 @@ def compare(folder: Path, ways: Ways) -> figures.Figure:
     other = asked.pop("with", None)
     picture = _last_picture(folder)
     if other is None:
-        return figures.compare(figures.one_each(picture.cut, picture.seen), note=_told(picture), **asked)
+        named = f"{picture.title}: {picture.cut.quantity}" if len(_seen(folder)) > 1 else picture.cut.quantity
+        cut = picture.cut._replace(quantity=named)
+        return figures.compare(figures.one_each(cut, picture.seen), note=_told(picture), **asked)
     report.require_run(other)
     pictures = dict(zip(_titles(folder, other), (picture, _last_picture(other)), strict=True))
     said = _told_by(pictures)
@@ -313,8 +316,9 @@ def cuts(folder: Path, ways: Ways) -> figures.Figure:
 def field(folder: Path, ways: Ways) -> figures.Figure:
     """A slice's negative gradient, and along the paths the look-ahead, where it is known."""
     picture, ahead, ways = _asked(folder, ways)
-    note = "\n".join(line for line in (None if ahead else NO_LOOKAHEAD, _told(picture)) if line)
-    return figures.field(picture.cut, picture.seen, ahead, note=note or None, **ways)
+    if not ahead:
+        print(f"figure field: {NO_LOOKAHEAD}", file=sys.stderr)
+    return figures.field(picture.cut, picture.seen, ahead, note=_told(picture), **ways)
 
 
 def surface(folder: Path, ways: Ways) -> figures.Figure:
@@ -343,7 +347,7 @@ def animation(folder: Path, ways: Ways) -> figures.Animation:
 
 
 NO_LOOKAHEAD = (
-    "No look-ahead is drawn: a run keeps it where its config has lookahead = true, and iterates tell it where each "
+    "no look-ahead is drawn: a run keeps it where its config has lookahead = true, and iterates tell it where each "
     "step of a Nesterov method is kept (every = 1)."
 )
 
@@ -354,12 +358,16 @@ def _ahead(run: Config, picture: Picture) -> dict[str, np.ndarray]:
 
 
 def _asked(folder: Path, ways: Ways) -> tuple[Picture, dict[str, np.ndarray], dict[str, Any]]:
-    """The run's own slice of the problem that is asked for, the look-ahead points on it, and the other ways."""
+    """The run's own slice of the problem that is asked for, the look-ahead points on it, and the other ways.
+
+    Of several problems the figure's title says which it is.
+    """
     pictures = [_picture_of(file) for file in _seen(folder)]
     number = report.chosen([p.title for p in pictures], ways.get("problem"), "problem", len(pictures) - 1)
     picture = pictures[number]
     ahead = _ahead(load(folder / "config.toml"), picture)
-    return picture, ahead, {key: value for key, value in ways.items() if key != "problem"}
+    title = picture.title if len(pictures) > 1 else None
+    return picture, ahead, {"title": title, **{key: value for key, value in ways.items() if key != "problem"}}
 
 
 _TRAINED = ("results.csv",)  # what a run writes once it has trained

@@ -77,7 +77,11 @@ def anatomy_at(folder: Path, asked: Moment = Moment(), *, trust: bool = False) -
     problem = problems[number]
     with problem.precision():
         found = find(problem, folder, number, asked)
-        return _dissected(found), _said(found)
+        anatomy = _dissected(found)
+    if len(problems) > 1:
+        named = f"{problem.name}: {anatomy.cut.quantity}"
+        anatomy = anatomy._replace(cut=anatomy.cut._replace(quantity=named))
+    return anatomy, _said(found)
 
 
 def find(problem: Problem, folder: Path, number: int, asked: Moment) -> Found:

@@ -202,7 +202,7 @@ def step(
     Args:
         anatomy: a record with the fields of `Anatomy`, such as `nagviz.experiment.anatomy.dissect` makes.
         width: inches.
-        title: above the axes; by default the number of the step, where it is known.
+        title: above the axes; by default the method and the number of the step, where it is known.
         note: small text under what the figure says of itself.
         looks: `looks(names)` of the whole run, with "NAG" and the rivals among them.
 
@@ -274,7 +274,7 @@ def _covered(ax: Axes, lens: Axes) -> np.ndarray:
 
 def _draw_words(ax: Axes, anatomy: Any, width: float, title: str | None) -> None:
     across = width - 0.6  # inches, roughly: of the axes
-    known = "" if anatomy.step is None else f"step {anatomy.step:,}"
+    known = "" if anatomy.step is None else f"{anatomy.method}, step {anatomy.step:,}"
     ax.set_title(wrapped(known if title is None else title, across, style.TITLE), parse_math=False)
     ax.set_xlabel(wrapped(anatomy.cut.labels[0], across, style.TEXT), parse_math=False)
     ax.set_ylabel(wrapped(anatomy.cut.labels[1], across, style.TEXT), parse_math=False)

@@ -21,7 +21,7 @@ from nagviz.figures.lines import draw_curve, settle_values
 from nagviz.figures.style import Figure, Look
 
 SHAPE = 0.85  # height to width of a panel's axes
-LIMIT = {"color": style.INK, "linewidth": 1.5 * style.FRAME_WIDTH, "linestyle": (0, (2.5, 1.5)), "zorder": 200}
+LIMIT = {"color": style.INK, "linewidth": 1.5 * style.FRAME_WIDTH, "linestyle": "-", "zorder": 200}
 FAINT, THIN = 0.55, 0.6  # of the eigenvalues below the largest: opacity, and width
 QUANTITY = "Hessian eigenvalue"
 BELOW = "the eigenvalues below the largest"

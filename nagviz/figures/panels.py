@@ -230,7 +230,7 @@ def lay_out(panels: list[Panel], sheet: Sheet, frame: Callable[[Laid], None] = l
             explained,
             note,
             _level(panels),
-            _hidden(panels, across, table) if sheet.walked else None,
+            overlaid(panels, across, table) if sheet.walked else None,
             _left(panels),
         )
         draw_key(figure, names, hints=hints, note="\n".join(filter(None, said)) or None)
@@ -474,7 +474,8 @@ def _left(panels: list[Panel]) -> str | None:
     return _by_panel("Leaving the slice", {panel.title: leaving(panel) for panel in panels})
 
 
-def _hidden(panels: list[Panel], across: float, table: Mapping[str, Look]) -> str | None:
+def overlaid(panels: Sequence[Panel], across: float, table: Mapping[str, Look]) -> str | None:
+    """Which paths are not seen for others, as a note; by panel where there are several."""
     return _by_panel("Mostly under others", {p.title: _some(covered(p, across, table)) for p in panels})
 
 

@@ -32,7 +32,7 @@ from nagviz.figures.contour import beyond
 from nagviz.figures.grids import read
 from nagviz.figures.key import draw_key, wrapped
 from nagviz.figures.levels import loss_levels, round_ticks, tick_text
-from nagviz.figures.panels import Panel, leaving
+from nagviz.figures.panels import Panel, leaving, overlaid
 from nagviz.figures.path import finite_rows, points
 from nagviz.figures.style import Figure, Look
 
@@ -48,6 +48,7 @@ LOOKS = 48  # points of a line of sight that are tested
 SIGHTS = 80  # points of all paths from which a camera is tried
 SPREAD, ODD = 0.25, 0.05  # what a wide view, and an unusual one, count beside the share that is seen
 NARROW = 0.5  # the least ratio of the sides
+SIDE = 0.6  # of the width: roughly the side of the floor
 SHAPE = 0.85  # height to width of the figure, without its key
 BESIDE = 0.6  # of the padding of a label, in points of the heights' numbers that it stands beside
 LONG = 26  # characters: a label that takes two lines
@@ -340,9 +341,9 @@ def surface(
         if title:
             figure.suptitle(title, fontsize=style.TITLE, parse_math=False)
         names = {name: Line2D([], [], **style.curve(look)) for name, look in table.items()}
-        draw_key(
-            figure, names, hints=_hints(paths), note="\n".join([*_said(cut, paths, levels), *filter(None, [note])])
-        )
+        under = overlaid([Panel("", cut, paths, None, True)], SIDE * width, table)
+        said = [*_said(cut, paths, levels), *filter(None, [under, note])]
+        draw_key(figure, names, hints=_hints(paths), note="\n".join(said))
         _fit(figure, ax)
     return figure
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from nagviz.cli import main
 from nagviz.experiment import drawing, report
@@ -117,14 +118,28 @@ def test_a_page_is_of_all_problems_and_says_of_which_run(folder):
     assert report.identity(folder) != before
 
 
-def test_look_ahead_points_that_a_run_keeps_are_drawn(folder):
+def test_a_figure_of_one_problem_of_several_says_which_it_is(folder):
+    field, surface = (draw(folder, {"problem": "rosenbrock"}) for draw in (drawing.field, drawing.surface))
+    moving = drawing.animation(folder, {"problem": "rosenbrock"})
+    assert field.axes[0].get_title() == surface.get_suptitle() == "rosenbrock"
+    assert moving.figure.axes[0].get_title(loc="left") == "rosenbrock"
+    said = [text.get_text() for text in drawing.compare(folder, {}).findobj(Text)]
+    assert "quadratic: f(x, y)" in said
+    step = drawing.step(folder, {"at": 3, "problem": "rosenbrock"})
+    assert step.axes[0].get_title() == "NAG, step 3"
+    assert any("rosenbrock: f(x, y)" in text.get_text() for text in step.texts)
+
+
+def test_look_ahead_points_that_a_run_keeps_are_drawn(folder, capsys):
     file = folder / "slices" / "0.zarr"
     picture = drawing.read_picture(file)
     field = drawing.field(folder, {"problem": "rosenbrock"})
-    assert "No look-ahead is drawn" in field.texts[0].get_text()  # of every second step, iterates do not tell it
+    assert "no look-ahead is drawn" in capsys.readouterr().err  # of every second step, iterates do not tell it
+    assert "is drawn" not in field.texts[0].get_text()
     drawing.keep_picture(file, picture._replace(ahead={"NAG": picture.seen["NAG"].coordinates + 0.5}))
     field = drawing.field(folder, {"problem": "rosenbrock"})
     assert "looks ahead to" in field.texts[0].get_text()
+    assert capsys.readouterr().err == ""
     assert len(re.findall(r'"ahead":"', drawing.page(folder, {}).html)) == 1
     assert drawing.animation(folder, {"problem": "rosenbrock"}).movers["NAG"].lookahead is not None
 

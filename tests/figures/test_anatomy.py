@@ -132,7 +132,7 @@ def test_nesterov_and_its_rivals_look_as_in_every_figure(drawn):
 
 def test_the_figure_says_what_it_shows_and_what_it_hides(figure):
     ax = figure.axes[0]
-    assert ax.get_title() == "step 12"
+    assert ax.get_title() == "Nesterov, step 12"
     assert (ax.get_xlabel().replace("\n", " "), ax.get_ylabel()) == BOWL.labels
     assert "Contours: train cross entropy, 1,437 samples." in said(figure)
     assert "projected: 12% of it lies outside this plane" in said(figure)

@@ -18,6 +18,7 @@ def test_curves_and_limit_are_the_numbers_given():
     np.testing.assert_array_equal(first.get_ydata(), VALUES[:, 0])
     np.testing.assert_array_equal(second.get_ydata(), VALUES[:, 1])
     np.testing.assert_array_equal(limit.get_xydata(), np.stack([STEPS, np.full(10, 27.125)], axis=1))
+    assert limit.get_linestyle() == "-"  # since a method's own curve may be dashed
     assert limited.get_title() == "NAG: unstable above 27.1"
     assert len(free.lines) == 2
     assert free.get_title() == "Adam"

@@ -50,14 +50,40 @@ def test_methods_stand_at_their_momentum_and_correction_over_step_weight():
     assert lines["QHM"].get_xydata().tolist() == [[0.9, -0.5]]
     np.testing.assert_allclose(lines["OGM"].get_xydata(), METHODS["OGM"][:, 1:])
     assert lines["heavy ball"].get_xydata().tolist() == [[0.7, CORRECTIONS[1]]]
-    assert any("heavy ball" in text.get_text() and "beyond" in text.get_text() for text in figure.texts)
+    assert lines["heavy ball"].get_marker() == ""  # the map has no place for it
+    said = " ".join(" ".join(text.get_text() for text in figure.texts).split())
+    assert "Beyond the map: heavy ball (γ/α is infinite)." in said
+    assert said.startswith("Learning rate 1/L at step weight 1. Lines: schedules, from the first step to the last")
     table = looks(METHODS)
     assert {name: to_hex(lines[name].get_color()).upper() for name in METHODS} == {
         name: look.color for name, look in table.items()
     }
     names = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
-    assert {*METHODS, "diverges"} == set(names)
+    assert names == ["diverges"]  # the methods are named beside their marks
     assert set(METHODS) <= {text.get_text() for text in figure.axes[0].texts}  # beside their marks
+
+
+def test_a_method_that_converges_above_the_map_is_marked_outside_the_frame():
+    figure = figures.family(METHODS, K)
+    ax, (name,) = figure.axes[0], [text for text in figure.axes[0].texts if text.get_text() == "heavy ball"]
+    look = looks(METHODS)["heavy ball"]
+    marked = [line for line in ax.lines if line.get_marker() == look.marker]
+    outside = [line.get_transform().transform(line.get_xydata())[0, 1] for line in marked]
+    assert len(outside) == 1
+    assert outside[0] > ax.bbox.y1
+    assert name.get_window_extent().y0 > ax.bbox.y1
+    assert name.get_window_extent().y1 < figure.bbox.y1
+    sizes = {line.get_markersize() for line in ax.lines if line.get_marker() not in ("", "None")}
+    assert len(sizes) == 1
+
+
+def test_methods_without_room_for_their_names_are_in_the_key():
+    crowd = {f"a method of a long name, {i}": np.array([[1.0, 0.5 + i / 100, i / 100]]) for i in range(20)}
+    figure = figures.family(crowd, K)
+    named = {text.get_text() for text in figure.axes[0].texts}
+    keyed = {text.get_text().replace("\n", " ") for legend in figure.legends for text in legend.get_texts()}
+    assert not {*crowd} <= named
+    assert {*crowd} <= named | keyed
 
 
 @pytest.mark.parametrize("condition_number", [1.0, 0.5, float("nan")])

@@ -180,3 +180,9 @@ def test_the_floor_is_drawn_of_the_slice_as_it_is_where_the_relief_is_cut_off():
     *_, outline = lines.get_paths()
     radius = np.linalg.norm(outline.vertices[:, :2], axis=1)
     assert np.ptp(radius) < 0.01
+
+
+def test_paths_under_others_are_told():
+    figure = surface(BOWL, {"NAG": PATH, "SGD": PATH})
+    assert any("Mostly under others: SGD." in text.get_text() for text in figure.texts)
+    assert not any("under others" in text.get_text() for text in surface(BOWL, {"NAG": PATH, "SGD": -PATH}).texts)
