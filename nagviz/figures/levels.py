@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+PLAIN = 1e-4  # the least number that is written without a power of ten
 LOWEST = 0.01  # the share of points that may lie under the first level above the minimum
 HIGHEST = 0.95  # the share of points that lie under the clip
 EVEN = 0.98  # the share of points under the last of equal levels
@@ -150,8 +151,19 @@ def tick_text(value: float, position: int | None = None) -> str:
     ['0', '0.05', '2000', '$3{\\\\times}10^{4}$', '$-10^{-30}$']
     """
     del position  # matplotlib's formatters pass it
-    if value == 0 or 1e-4 <= abs(value) < 1e4:
+    if value == 0 or PLAIN <= abs(value) < 1e4:
         return np.format_float_positional(float(f"{value:.12g}"), trim="-").replace("-", "\u2212")
+    return power_text(value)
+
+
+def power_text(value: float) -> str:
+    """A tick's label as a power of ten, whatever the number.
+
+    >>> power_text(0.002), power_text(0)
+    ('$2{\\\\times}10^{-3}$', '0')
+    """
+    if value == 0:
+        return "0"
     digits, exponent = f"{value:.12e}".split("e")
     digits = digits.rstrip("0").rstrip(".")
     factor = {"1": "", "-1": "-"}.get(digits, rf"{digits}{{\times}}")

@@ -18,7 +18,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 
 from nagviz.figures import style
 from nagviz.figures.key import draw_key, wrapped
-from nagviz.figures.levels import tick_text
+from nagviz.figures.levels import PLAIN, power_text, tick_text
 from nagviz.figures.style import Figure, Look
 
 # Steps and values, both (T,); the steps among them at which the method restarted; (T,) the spread around the values.
@@ -147,6 +147,22 @@ def _draw_panel(ax: Axes, label: str, series: Mapping[str, Series], table: Mappi
     ax.spines[["top", "right"]].set_visible(False)
 
 
+class Plain(FuncFormatter):
+    """Numbers of an axis in one format: powers of ten all, where one below 0.0001 is among them.
+
+    >>> Plain(tick_text).format_ticks([1e-5, 1e-4, 1e-3])
+    ['$10^{-5}$', '$10^{-4}$', '$10^{-3}$']
+    >>> Plain(tick_text).format_ticks([1e-4, 1e-3])
+    ['0.0001', '0.001']
+    """
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        """The labels."""
+        low, high = sorted(self.axis.get_view_interval()) if self.axis else (-np.inf, np.inf)
+        is_small = any(0 < abs(value) < PLAIN and low <= value <= high for value in values)
+        return [power_text(value) if is_small else tick_text(value) for value in values]
+
+
 def settle_values(ax: Axes, values: Sequence[Any]) -> None:
     """Plain numbers beside what is drawn, and a word where nothing of it is finite; one step has no others beside it.
 
@@ -154,7 +170,7 @@ def settle_values(ax: Axes, values: Sequence[Any]) -> None:
         ax: the axes, with lines on them.
         values: all that is drawn.
     """
-    ax.yaxis.set_major_formatter(FuncFormatter(tick_text))
+    ax.yaxis.set_major_formatter(Plain(tick_text))
     steps = np.unique(np.concatenate([np.zeros(0), *(np.asarray(line.get_xdata(), np.float64) for line in ax.lines)]))
     if steps.size == 1:
         ax.set_xticks(steps)
@@ -226,5 +242,5 @@ def _make_log(ax: Axes, ratio: float) -> None:
     # over few decades, the decades alone would label one line or two
     subs = (1, 2, 5) if ratio < 100 else (1, 3) if ratio < 1000 else (1,)
     ax.yaxis.set_major_locator(LogLocator(subs=subs, numticks=7))
-    ax.yaxis.set_major_formatter(FuncFormatter(tick_text))
+    ax.yaxis.set_major_formatter(Plain(tick_text))
     ax.yaxis.set_minor_formatter(NullFormatter())

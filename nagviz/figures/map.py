@@ -33,7 +33,7 @@ from nagviz.figures.style import Figure, Look
 
 MOMENTA = (0.0, 1.0)
 CORRECTIONS = (-1.05, 1.25)
-ABOVE = 8.0  # points from the frame to a mark beyond it
+ABOVE = 7.0  # points from the frame to a mark beyond it
 GRID = 241
 CURVATURES = 33  # of which the worst counts
 LEVELS = (1, 1.2, 1.5, 2, 3, 4, 6, 10, 20, 40, 80)  # edges of the bands, in multiples of the fewest steps there are
@@ -143,7 +143,7 @@ def _draw_above(ax: Axes, momentum: float, look: Look) -> None:
         "mutation_scale": 6,
         "zorder": 1,
     }
-    points = {"xytext": (0, ABOVE + 10), "textcoords": "offset points", "annotation_clip": False}
+    points = {"xytext": (0, ABOVE + 8), "textcoords": "offset points", "annotation_clip": False}
     ax.annotate("", (momentum, CORRECTIONS[1]), **points, arrowprops=arrow)
 
 

@@ -82,3 +82,14 @@ def test_the_same_input_is_the_same_bytes(kind):
     for file in files:
         cuts({"": LINE}).savefig(file, format=kind, dpi=60)
     assert files[0].getvalue() == files[1].getvalue()
+
+
+def test_the_numbers_of_an_axis_are_in_one_format():
+    x = np.linspace(0, 1, 41)
+    figure = cuts({"deep": Line(x, {"loss": 10 ** (-6 * x)})})
+    figure.draw_without_rendering()
+    ax = figure.axes[0]
+    low, high = ax.get_ylim()
+    shown = [t.get_text() for t, at in zip(ax.get_yticklabels(), ax.get_yticks(), strict=True) if low <= at <= high]
+    assert len(shown) > 2
+    assert all(text.startswith("$10^") for text in shown)
