@@ -175,7 +175,7 @@ def test_a_short_step_is_shown_larger_in_the_corner():
     assert lens.get_ylim() == pytest.approx((y[0] * 0.14, y[-1] * 0.14))
 
 
-@pytest.mark.parametrize("end", [(0.02, -0.1), (0.2, -0.6), (0.02, 0.1)])
+@pytest.mark.parametrize("end", [(0.02, -0.1), (0.2, -0.8), (0.02, 0.1)])
 def test_the_detail_hides_nothing_and_is_joined_to_its_place(end):
     figure = step(SHORT._replace(next_iterate=np.array(end), next_lookahead=np.array(end)))
     ax = figure.axes[0]

@@ -138,11 +138,11 @@ def test_colours_that_cover_most_are_kept_and_all_others_go_to_the_nearest():
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 2**24, (40, 40)).astype(np.uint32)
     pixels[:20] = 0x2A1BFE
-    pixels[-1, -1] = 0x007201
-    made = palette(pixels, ["#017200"], COLORS)
+    pixels[-1, -1] = 0xFDFEFF
+    made = palette(pixels, ["#FFFEFD"], COLORS)
     assert len(made.colors) <= COLORS
     assert made.colors[made.indexed(pixels[:1, :1])[0, 0]].tolist() == [0xFE, 0x1B, 0x2A]
-    assert made.colors[made.indexed(pixels[-1:, -1:])[0, 0]].tolist() == [0x01, 0x72, 0x00]  # an ink, of one pixel
+    assert made.colors[made.indexed(pixels[-1:, -1:])[0, 0]].tolist() == [0xFF, 0xFE, 0xFD]  # an ink, of one pixel
     seen = made.colors[made.indexed(pixels)]
     far = ((unpacked(pixels)[..., None, :] - made.colors) ** 2).sum(-1)
     np.testing.assert_array_equal(((unpacked(pixels) - seen) ** 2).sum(-1), far.min(-1))
