@@ -180,7 +180,7 @@ def _declare_devices(words: argparse.ArgumentParser) -> None:
         type=_devices,
         metavar="N",
         help="how many devices of each process share batches and the points of a slice, or all (default: 1, of several "
-        "processes all); what was begun on some goes on on fewer or more, with the same values to rounding",
+        "processes all); what was begun on some goes on on fewer or more, each step the same to rounding",
     )
     words.add_argument(
         "--distributed",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 import jax
 import numpy as np
 
+from nagviz.experiment.config import dump
 from nagviz.experiment.devices import mesh_of, require_shared
-from nagviz.experiment.problems import Problem, cut, make_problems
-from nagviz.experiment.processes import END, Ended, call, halted, heard, shared, together
-from nagviz.experiment.report import Refusal
+from nagviz.experiment.problems import Problem, cut, facts, make_problems
+from nagviz.experiment.processes import END, Ended, alike, call, halted, heard, shared, together
+from nagviz.experiment.report import Refusal, by_key
 from nagviz.experiment.tables.runs import Config
 from nagviz.experiment.trials import Crew, side_by_side, train_along
 from nagviz.landscape import Plane, Slice
@@ -28,7 +30,8 @@ def prepared(config: Config, trust: bool, mesh: jax.sharding.Mesh | None = None)
         mesh: devices that are to share its batches.
 
     Raises:
-        Refusal: one of the processes cannot have them, or the devices cannot share a batch.
+        Refusal: one of the processes cannot have them, or has other data or code than the first one, or the devices
+            cannot share a batch.
     """
 
     def work():
@@ -36,7 +39,13 @@ def prepared(config: Config, trust: bool, mesh: jax.sharding.Mesh | None = None)
         require_shared(problems, mesh)
         return problems
 
-    return together(work)
+    problems = together(work)
+    alike({f"{kind}: {name}": digest for kind, name, digest in _digests(facts(config, problems))})
+    return problems
+
+
+def _digests(told: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    return ((kind, name, digest) for kind in ("data", "code") for name, digest in told.get(kind, {}).items())
 
 
 def crew_of(mesh: jax.sharding.Mesh | None, problem: Problem, *place: int) -> Crew:
@@ -91,16 +100,28 @@ def as_one(devices: int | str | None, config: Config, trust: bool, work: Callabl
         The exit code.
 
     Raises:
-        Refusal: there are not as many devices, or what `work` raises; to the first process alone.
+        Refusal: there are not as many devices, the processes are not at one thing, or what `work` raises; to the
+            first process alone.
     """
     if jax.process_index() == 0:
-        work(together(lambda: mesh_of(devices)))
+        work(_met(devices, config))
         return 0
     try:
-        mesh = together(lambda: mesh_of(devices))
-        return help_out(prepared(config, trust, mesh), mesh)
+        mesh = _met(devices, config)
+        return help_out(prepared(config, trust), mesh)
     except Refusal:
         return heard()[1]["code"]
+
+
+def _met(devices: int | str | None, config: Config) -> jax.sharding.Mesh | None:
+    """The devices of all, which are at one thing."""
+    mesh = together(lambda: mesh_of(devices))
+    keys = by_key(tomllib.loads(dump(config)))
+    alike({key: text for key, text in keys.items() if key not in _OWN_TO_EACH} | {"--devices": str(mesh and mesh.size)})
+    return mesh
+
+
+_OWN_TO_EACH = ("data.path",)  # a host's; the data are compared
 
 
 def help_out(problems: Sequence[Problem], mesh: jax.sharding.Mesh) -> int:

@@ -16,7 +16,7 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
@@ -65,9 +65,10 @@ def initialize(asked: str | None, patience: int, remedy: Callable[[], str]) -> M
     given = _parsed(asked)
     if given and given[2] == 0:
         _require_free(given[0])
-    waiting = threading.Timer(patience, _give_up, [patience])
-    waiting.daemon = True
-    waiting.start()
+    waits = [threading.Timer(_SOON, _tell_waiting, [patience]), threading.Timer(patience, _give_up, [patience])]
+    for wait in waits:
+        wait.daemon = True
+        wait.start()
     if hasattr(jax.config, "jax_enable_preemption_service"):
         jax.config.update("jax_enable_preemption_service", False)  # or SIGTERM would be noted, and end nothing
     try:
@@ -80,7 +81,8 @@ def initialize(asked: str | None, patience: int, remedy: Callable[[], str]) -> M
             "start each process by hand with --coordinator ADDRESS:PORT,COUNT,NUMBER, the address that of number 0"
         ) from None
     finally:
-        waiting.cancel()
+        for wait in waits:
+            wait.cancel()
     first = jax.process_index() == 0
     if not first:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal interrupts all; the first one tells the others
@@ -93,10 +95,16 @@ def _parsed(asked: str | None) -> tuple[str, int, int] | tuple[()]:
         return ()
     address, *numbers = asked.split(",")
     host, _, port = address.rpartition(":")
-    known = host and port.isdecimal() and len(numbers) == 2 and all(number.isdecimal() for number in numbers)
+    known = (
+        host
+        and port.isdecimal()
+        and 0 < int(port) < 2**16
+        and len(numbers) == 2
+        and all(number.isdecimal() for number in numbers)
+    )
     if not known or not int(numbers[1]) < int(numbers[0]):
         raise Refusal(
-            "--coordinator: must be ADDRESS:PORT,COUNT,NUMBER with numbers from 0 to COUNT - 1, as "
+            "--coordinator: must be ADDRESS:PORT,COUNT,NUMBER, ports from 1 to 65535 and numbers from 0 to COUNT - 1, as "
             f"10.0.0.1:1234,2,0, got {asked}"
         )
     return address, int(numbers[0]), int(numbers[1])
@@ -110,13 +118,22 @@ def _require_free(address: str) -> None:
         raise Refusal(f"--coordinator: {address} cannot be listened at: {error}; give all another port") from None
 
 
-def _give_up(patience: int) -> None:
+_SOON = 5.0  # seconds after which whoever waits is told so
+
+
+def _tell_waiting(patience: int) -> None:
     from jax._src.distributed import global_state  # of an address that jax found it tells nobody
+
+    print(f"waiting for the others at {global_state.coordinator_address}, up to {patience} s", file=sys.stderr)
+
+
+def _give_up(patience: int) -> None:
+    from jax._src.distributed import global_state
 
     missed = "process 0 does not answer" if global_state.process_id else "some of the others did not come"
     print(
         f"--distributed: {missed} at {global_state.coordinator_address} within {patience} s; start all processes with "
-        "one address that each can reach, or give more time by --wait",
+        "one address that each can reach, or give more time by --wait; where one was refused, it has said why",
         file=sys.stderr,
         flush=True,
     )
@@ -151,6 +168,26 @@ def together(work: Callable[[], T]) -> T:
         return made
     alike = len(set(words)) == 1
     raise Refusal(words[0] if alike else "\n".join(f"process {i}: {text}" for i, text in enumerate(words) if text))
+
+
+def alike(mine: Mapping[str, str]) -> None:
+    """Refuse processes that were given something else than the first one, which would train on without a word.
+
+    Args:
+        mine: by name, as JSON holds it.
+
+    Raises:
+        Refusal: that of each that differs, to all.
+    """
+    firsts = agreed(everyone(), lambda: dict(mine))
+
+    def work():
+        keys = [key for key in {**firsts, **mine} if firsts.get(key) != mine.get(key)]
+        if keys:
+            said = (f"{key} {mine.get(key, 'not set')}, there {firsts.get(key, 'not set')}" for key in keys)
+            raise Refusal(f"has not what process 0 has: {'; '.join(said)}; give all processes the same")
+
+    together(work)
 
 
 def call(word: str, **asked: Any) -> None:

@@ -250,7 +250,7 @@ def _require_run(folder: Path, written: Path, allowed: bool) -> None:
 
 
 def _require_same(written: Path, config: str) -> None:
-    before, asked = _by_key(_kept(written, tomllib.loads)), _by_key(tomllib.loads(config))
+    before, asked = by_key(_kept(written, tomllib.loads)), by_key(tomllib.loads(config))
     keys = [key for key in {**before, **asked} if before.get(key) != asked.get(key)]
     if keys:
         lines = (f"  {key}: there {before.get(key, 'not set')}, asked for {asked.get(key, 'not set')}" for key in keys)
@@ -261,10 +261,14 @@ def _require_same(written: Path, config: str) -> None:
         )
 
 
-def _by_key(value: Any, *keys: str) -> dict[str, str]:
-    """What stands in a config, by dotted keys, as JSON."""
+def by_key(value: Any, *keys: str) -> dict[str, str]:
+    """What stands in a config, by dotted keys, as JSON.
+
+    >>> by_key({"data": {"kind": "digits"}, "seeds": [0, 1]})
+    {'data.kind': '"digits"', 'seeds.0': '0', 'seeds.1': '1'}
+    """
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    found = {name: text for key, item in inner for name, text in _by_key(item, *keys, str(key)).items()}
+    found = {name: text for key, item in inner for name, text in by_key(item, *keys, str(key)).items()}
     return found or {".".join(keys): json.dumps(value)}
 
 

@@ -41,12 +41,13 @@ def started(devices, *words):
     return subprocess.Popen([sys.executable, "-m", "nagviz", *map(str, words)], env=os.environ | flags, **pipes)
 
 
-def pair(*words):
-    """Two processes of two devices each."""
+def pair(*words, more=()):
+    """Two processes of two devices each, the second with more words."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    return [started(2, *words, "--coordinator", f"{address},2,{number}", "--wait", 60) for number in range(2)]
+    ways = [("--coordinator", f"{address},2,{number}", "--wait", 60) for number in range(2)]
+    return [started(2, *words, *ways[0]), started(2, *words, *more, *ways[1])]
 
 
 def told(process):
@@ -162,6 +163,22 @@ def test_a_refusal_is_told_once_and_ends_all(alone):
     assert second[2] == ""
 
 
+@pytest.mark.parametrize(
+    ("odd", "said"),
+    [
+        (["--set", "seed=1"], "seed 1, there 0"),
+        (["--devices", 1], "--devices 2, there 4"),
+    ],
+)
+def test_processes_that_were_given_different_words_are_refused(tmp_path, odd, said):
+    """They would train on to numbers of neither, or abort."""
+    words = ["run", DIGITS, *WORDS, "--out", tmp_path / "run"]
+    first, second = map(told, pair(*words, more=odd))
+    assert (first[0], second[0]) == (2, 2), first
+    assert f"process 1: has not what process 0 has: {said}; give all processes the same" in first[2]
+    assert not (tmp_path / "run").exists()
+
+
 def test_processes_that_do_not_meet_end_in_time(tmp_path, capsys):
     words = ["run", DIGITS, *WORDS, "--out", tmp_path / "run"]
     lost = [started(1, *words, "--coordinator", f"127.0.0.1:9,2,{number}", "--wait", 2) for number in (1,)]
@@ -173,6 +190,9 @@ def test_processes_that_do_not_meet_end_in_time(tmp_path, capsys):
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         assert main([*map(str, words), "--coordinator", f"{address},2,0"]) == 2
         assert capsys.readouterr().err.startswith(f"--coordinator: {address} cannot be listened at: ")
-    for asked in ("10.0.0.1,2,0", "10.0.0.1:1234,2,2", "10.0.0.1:1234"):
+    for asked in ("10.0.0.1,2,0", "10.0.0.1:1234,2,2", "10.0.0.1:1234", "10.0.0.1:0,2,1", "10.0.0.1:99999,2,1"):
         assert main([*map(str, words), "--coordinator", asked]) == 2
-        assert "--coordinator: must be ADDRESS:PORT,COUNT,NUMBER with numbers" in capsys.readouterr().err
+        assert (
+            "--coordinator: must be ADDRESS:PORT,COUNT,NUMBER, ports from 1 to 65535 and numbers"
+            in capsys.readouterr().err
+        )
