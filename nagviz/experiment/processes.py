@@ -95,19 +95,13 @@ def _parsed(asked: str | None) -> tuple[str, int, int] | tuple[()]:
         return ()
     address, *numbers = asked.split(",")
     host, _, port = address.rpartition(":")
-    known = (
-        host
-        and port.isdecimal()
-        and 0 < int(port) < 2**16
-        and len(numbers) == 2
-        and all(number.isdecimal() for number in numbers)
-    )
-    if not known or not int(numbers[1]) < int(numbers[0]):
+    counts = [int(text) for text in (port, *numbers) if text.isdecimal()]
+    if not host or len(numbers) != 2 or len(counts) != 3 or not 0 < counts[0] < 2**16 or not counts[2] < counts[1]:
         raise Refusal(
-            "--coordinator: must be ADDRESS:PORT,COUNT,NUMBER, ports from 1 to 65535 and numbers from 0 to COUNT - 1, as "
+            "--coordinator: must be ADDRESS:PORT,COUNT,NUMBER, PORT from 1 to 65535 and NUMBER from 0 to COUNT - 1, as "
             f"10.0.0.1:1234,2,0, got {asked}"
         )
-    return address, int(numbers[0]), int(numbers[1])
+    return address, counts[1], counts[2]
 
 
 def _require_free(address: str) -> None:

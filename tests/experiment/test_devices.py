@@ -193,6 +193,6 @@ def test_processes_that_do_not_meet_end_in_time(tmp_path, capsys):
     for asked in ("10.0.0.1,2,0", "10.0.0.1:1234,2,2", "10.0.0.1:1234", "10.0.0.1:0,2,1", "10.0.0.1:99999,2,1"):
         assert main([*map(str, words), "--coordinator", asked]) == 2
         assert (
-            "--coordinator: must be ADDRESS:PORT,COUNT,NUMBER, ports from 1 to 65535 and numbers"
+            "--coordinator: must be ADDRESS:PORT,COUNT,NUMBER, PORT from 1 to 65535 and NUMBER"
             in capsys.readouterr().err
         )
