@@ -149,7 +149,12 @@ def _legs(anatomy: Any, table: Mapping[str, Look]) -> dict[str, Leg]:
         "velocity": Leg(anatomy.iterate, anatomy.lookahead, style.VELOCITY, words[0]),
         "step": Leg(anatomy.lookahead, _tip(anatomy), hero, words[1]),
     }
-    return legs | {name: Leg(r.start, r.end, table[name], at_x) for name, r in anatomy.rivals.items()}
+    taken = np.linalg.norm(np.subtract(_tip(anatomy), anatomy.lookahead))
+    for name, rival in anatomy.rivals.items():
+        shorter = np.linalg.norm(np.subtract(rival.end, rival.start)) < taken
+        look = table[name]._replace(order=hero.order + 1) if shorter else table[name]  # or it may be hidden whole
+        legs[name] = Leg(rival.start, rival.end, look, at_x)
+    return legs
 
 
 def _is_long(name: str) -> bool:

@@ -102,6 +102,17 @@ def test_arrows_run_from_mark_to_mark_without_covering_them(drawn):
         np.testing.assert_allclose(last, end - 3.6 * run, atol=1e-6)
 
 
+@pytest.mark.parametrize(("end", "above"), [(-0.3, True), (-0.7, False)])
+def test_of_two_arrows_one_way_the_shorter_lies_on_top(end, above):
+    """Else nothing of it would be seen."""
+    along = STEP._replace(
+        next_iterate=np.array([0.0, -0.5]), rivals={"ball": Rival(np.zeros(2), np.array([0.0, end]), 0.0)}
+    )
+    arrows = draw_step(on_page(along), along).arrows
+    step, ball = ([part.get_zorder() for part in arrows[name]] for name in ("step", "ball"))
+    assert (min(ball) > max(step)) is above
+
+
 def test_labels_are_mathematics_and_overlap_neither_one_another_nor_an_arrow(drawn):
     ax, step_ = drawn
     texts = {text.get_text() for text in step_.labels}
