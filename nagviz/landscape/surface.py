@@ -13,6 +13,7 @@ import numpy as np
 
 from nagviz.landscape.batching import Split, forms_of, neighbours, pieces_of, size_of, splits_of
 from nagviz.landscape.plane import Plane, gram
+from nagviz.landscape.shards import is_split
 from nagviz.landscape.spreading import Place, gathered, places_of, require_mesh, settled, within
 from nagviz.landscape.sweep import (
     Compiled,
@@ -84,9 +85,21 @@ def ask(question: Question, given: Plane, mesh: jax.sharding.Mesh | None = None)
 
 def _plane_in(plane: Plane, place: Place | None) -> Plane:
     """A plane on the devices of a place, its axes split as its origin is."""
+    if place is None:
+        _require_whole(plane)
     origin = settled(plane.origin, place, name="plane.origin")
     along = [settled(axis, place, plane.origin, f"plane.axes[{i}]") for i, axis in enumerate(plane.axes)]
     return replace(plane, origin=origin, axes=tuple(along))
+
+
+def _require_whole(plane: Plane) -> None:
+    leaves, _ = jax.tree_util.tree_flatten_with_path({"axes": plane.axes, "origin": plane.origin})
+    for path, leaf in leaves:
+        if is_split(leaf):
+            raise ValueError(
+                f"mesh must be given: plane{jax.tree_util.keystr(path)} is split over {len(leaf.sharding.device_set)} "
+                "devices; give the mesh that it is split on, with an axis 'grid' for the points, or put all on one"
+            )
 
 
 def _asked(question: Question, given: Plane, plane: Plane, splits: list[Split], mode: str, place: Place | None):

@@ -267,7 +267,8 @@ def unfit():
     loss, plane, data = network_setting(auto(devices.reshape(2, 2), NAMES))
     ask_on = lambda mesh: refusal(lambda: nv.evaluate(loss, plane, X, Y, batches=data, mesh=mesh))  # noqa: E731
     odd = auto(devices[:3].reshape(1, 3), NAMES)
-    return {"name": ask_on(auto(devices.reshape(2, 2), ("grid", "tensor"))), "uneven": ask_on(odd)}
+    other = auto(devices.reshape(2, 2), ("grid", "tensor"))
+    return {"name": ask_on(other), "uneven": ask_on(odd), "none": ask_on(None)}
 
 
 def refusal(work):
