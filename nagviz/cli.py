@@ -191,7 +191,7 @@ def _declare_devices(words: argparse.ArgumentParser) -> None:
     words.add_argument(
         "--coordinator",
         metavar="ADDRESS:PORT,COUNT,NUMBER",
-        help="where it cannot: the address of process 0, how many there are, and which this is",
+        help="where it cannot, in place of --distributed: the address of process 0, how many there are, and which this is",
     )
     words.add_argument(
         "--wait", type=_counted, default=300, metavar="SECONDS", help="for the other processes to come (default: 300)"
@@ -216,7 +216,7 @@ def _run(args: argparse.Namespace) -> int:
     try:
         config = load(args.config, args.set)
     except ConfigError as error:  # before jax is loaded: mistakes are told at once
-        return _refused(error)
+        return _withdrawn(args, error)
 
     folder = args.out or Path("runs") / config.name
     return _jointly(args, lambda: _carried_out(args, config, folder), lambda: _going_on(folder, args))
@@ -259,6 +259,16 @@ def _jointly(args: argparse.Namespace, action: Callable[[], int], remedy: Callab
         return ended(member, action())
     except BaseException as error:
         abandon(member, error)
+
+
+def _withdrawn(args: argparse.Namespace, error: Exception) -> int:
+    """Refuse before work; the other processes, which would wait for this one, come to know why."""
+    _refused(error)
+    if not _is_joint(args):
+        return REFUSED
+    from nagviz.experiment.helping import withdraw
+
+    return _jointly(args, lambda: withdraw(str(error)), lambda: str(error))
 
 
 def _is_joint(args: argparse.Namespace) -> bool:
@@ -332,7 +342,7 @@ def _slice(args: argparse.Namespace) -> int:
     try:
         config = load(require_run(args.folder))
     except (ConfigError, Refusal) as error:
-        return _refused(error)
+        return _withdrawn(args, error)
     remedy = "start all of them again: the tiles that are finished are kept"
     return _jointly(args, lambda: _cut(args, config), lambda: remedy)
 

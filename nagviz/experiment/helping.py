@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def prepared(config: Config, trust: bool, mesh: jax.sharding.Mesh | None = None)
         return problems
 
     problems = together(work)
-    alike({f"{kind}: {name}": digest for kind, name, digest in _digests(facts(config, problems))})
+    alike({f"{kind}: {name}": f"SHA-256 {digest:.12}..." for kind, name, digest in _digests(facts(config, problems))})
     return problems
 
 
@@ -111,6 +112,24 @@ def as_one(devices: int | str | None, config: Config, trust: bool, work: Callabl
         return help_out(prepared(config, trust), mesh)
     except Refusal:
         return heard()[1]["code"]
+
+
+def withdraw(why: str) -> int:
+    """Take part in what `as_one` does first, to tell the others why this process takes no part in the rest.
+
+    Args:
+        why: the words, which this process has told already.
+
+    Returns:
+        The exit code.
+    """
+
+    def refuse():
+        raise Refusal(why)
+
+    with suppress(Refusal):
+        together(refuse)
+    return 2 if jax.process_index() == 0 else heard()[1]["code"]
 
 
 def _met(devices: int | str | None, config: Config) -> jax.sharding.Mesh | None:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -34,20 +35,22 @@ WORDS = [word for setting in SMALL for word in ("--set", setting)]
 CUT = ["--plane", "random", "--grid", "5"]
 
 
-def started(devices, *words):
+def started(devices, *words, cwd=None):
     """The command, as a process that has as many devices."""
     flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, "-m", "nagviz", *map(str, words)], env=os.environ | flags, **pipes)
+    return subprocess.Popen(
+        [sys.executable, "-m", "nagviz", *map(str, words)], env=os.environ | flags, cwd=cwd, **pipes
+    )
 
 
-def pair(*words, more=()):
-    """Two processes of two devices each, the second with more words."""
+def pair(*words, more=(), folders=(None, None)):
+    """Two processes of two devices each, the second with more words, started in folders of their own."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     ways = [("--coordinator", f"{address},2,{number}", "--wait", 60) for number in range(2)]
-    return [started(2, *words, *ways[0]), started(2, *words, *more, *ways[1])]
+    return [started(2, *words, *own, *way, cwd=cwd) for own, way, cwd in zip(((), more), ways, folders, strict=True)]
 
 
 def told(process):
@@ -166,16 +169,34 @@ def test_a_refusal_is_told_once_and_ends_all(alone):
 @pytest.mark.parametrize(
     ("odd", "said"),
     [
-        (["--set", "seed=1"], "seed 1, there 0"),
-        (["--devices", 1], "--devices 2, there 4"),
+        (["--set", "seed=1"], "has not what process 0 has: seed 1, there 0; give all processes the same"),
+        (["--devices", 1], "has not what process 0 has: --devices 2, there 4; give all processes the same"),
+        (["--set", "stepz=1"], "--set stepz=1: stepz: is no known key; did you mean 'steps'?"),
     ],
 )
 def test_processes_that_were_given_different_words_are_refused(tmp_path, odd, said):
-    """They would train on to numbers of neither, or abort."""
+    """They would train on to numbers of neither, abort, or wait for one that has ended."""
     words = ["run", DIGITS, *WORDS, "--out", tmp_path / "run"]
     first, second = map(told, pair(*words, more=odd))
     assert (first[0], second[0]) == (2, 2), first
-    assert f"process 1: has not what process 0 has: {said}; give all processes the same" in first[2]
+    assert f"process 1: {said}" in first[2]
+    assert not (tmp_path / "run").exists()
+
+
+def test_processes_that_have_other_data_and_code_are_refused(tmp_path):
+    """At the path and by the name that both were given."""
+    for number in range(2):
+        (tmp_path / str(number)).mkdir()
+        np.savez(tmp_path / str(number) / "data.npz", x=np.eye(64, 4) + number, y=np.arange(64.0))
+        (tmp_path / str(number) / "mine.py").write_text(
+            f"def square(outputs, targets):\n    return ((outputs.squeeze() - targets) ** 2).mean() + {number}\n"
+        )
+    words = ["run", DIGITS, *WORDS, "--out", tmp_path / "run", "--trust"]
+    words += ["--set", 'data={kind="npz",path="data.npz",test_fraction=0.5}', "--set", 'loss.function="mine:square"']
+    first, second = map(told, pair(*words, folders=[tmp_path / "0", tmp_path / "1"]))
+    assert (first[0], second[0]) == (2, 2), first
+    digests = r" SHA-256 (\w{12})\.\.\., there SHA-256 (?!\1)\w{12}\.\.\.; "
+    assert re.search(f"process 1: has not what process 0 has: data: npz{digests}code: loss.function SHA", first[2]), first[2]
     assert not (tmp_path / "run").exists()
 
 
