@@ -191,7 +191,7 @@ def _declare_devices(words: argparse.ArgumentParser) -> None:
     words.add_argument(
         "--coordinator",
         metavar="ADDRESS:PORT,COUNT,NUMBER",
-        help="where it cannot, in place of --distributed: the address of process 0, how many there are, and which this is",
+        help="in place of --distributed where it cannot: address of process 0, how many there are, which this is",
     )
     words.add_argument(
         "--wait", type=_counted, default=300, metavar="SECONDS", help="for the other processes to come (default: 300)"

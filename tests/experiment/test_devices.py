@@ -196,7 +196,7 @@ def test_processes_that_have_other_data_and_code_are_refused(tmp_path):
     first, second = map(told, pair(*words, folders=[tmp_path / "0", tmp_path / "1"]))
     assert (first[0], second[0]) == (2, 2), first
     digests = r" SHA-256 (\w{12})\.\.\., there SHA-256 (?!\1)\w{12}\.\.\.; "
-    assert re.search(f"process 1: has not what process 0 has: data: npz{digests}code: loss.function SHA", first[2]), first[2]
+    assert re.search(f"process 1: has not what process 0 has: data: npz{digests}code: loss.function SHA", first[2])
     assert not (tmp_path / "run").exists()
 
 
