@@ -19,10 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental.sparse.linalg import lobpcg_standard
 from jax.flatten_util import ravel_pytree
+from jax.sharding import AxisType
 
 from nagviz.landscape.filters import Key, as_key
-from nagviz.landscape.parameters import Params, require_floating
+from nagviz.landscape.parameters import Params, by_path, require_floating
 from nagviz.landscape.plane import Plane
+from nagviz.landscape.shards import split_of
 
 # (largest, smallest): how many axes are taken from each end of the spectrum.
 _ENDS = {"largest": (2, 0), "smallest": (0, 2), "both": (1, 1)}
@@ -59,8 +61,8 @@ def hessian_plane(
         `.residuals`. A label tells a residual that is more than 5% of its eigenvalue.
 
     Raises:
-        ValueError: fewer than two parameters, complex ones, or none that float; an unknown end; no batch; a Hessian
-            that is not finite.
+        ValueError: fewer than two parameters, complex ones, or none that float; such as are split over processes, or
+            over explicit axes of a mesh; an unknown end; no batch; a Hessian that is not finite.
 
     Example:
         >>> import nagviz as nv
@@ -73,6 +75,7 @@ def hessian_plane(
     Source: Knyazev (2001); Pearlmutter (1994) for the product.
     """
     require_floating("params", params)
+    _require_whole("params", params)
     if ends not in _ENDS:
         raise ValueError(f"ends must be one of {[*_ENDS]}, got {ends!r}")
     wide = jax.tree.map(
@@ -134,7 +137,8 @@ def curvatures(
         report: called after each point.
 
     Raises:
-        ValueError: complex parameters, none that float, or fewer than `count`; no batch.
+        ValueError: complex parameters, none that float, or fewer than `count`; such as are split over processes, or
+            over explicit axes of a mesh; no batch.
 
     Example:
         >>> points = jnp.array([[1.0, 0.0, 0.5], [2.0, 0.0, 0.5]])
@@ -145,6 +149,7 @@ def curvatures(
     Source: Knyazev (2001); Cohen et al. (2021) for what it shows of training.
     """
     require_floating("points", points)
+    _require_whole("points", points)
     wide = jax.tree.map(lambda leaf: jnp.promote_types(jnp.result_type(leaf), jnp.float32), points)
     at = [jax.tree.map(lambda leaf, d, i=i: jnp.asarray(leaf[i], d), points, wide) for i in range(_length(points))]
     flat, restore = ravel_pytree(at[0])
@@ -231,6 +236,19 @@ def _of_matrix(matrix: np.ndarray, largest: int, smallest: int) -> np.ndarray:
 def _search(product, iterations, tolerance, flat, groups, sign, start) -> jax.Array:
     """The same of sign H, by LOBPCG; its own bound on residuals is tolerance * 10 n (lambda + |H v|)."""
     return lobpcg_standard(lambda v: sign * product(flat, groups, v), start, iterations, tolerance)[1]
+
+
+def _require_whole(name: str, tree: Params) -> None:
+    """Refuse what cannot be laid out as one vector, of which a search holds several."""
+    for path, leaf in by_path(tree).items():
+        split = split_of(leaf)
+        explicit = AxisType.Explicit in getattr(getattr(split, "mesh", None), "axis_types", ())
+        if split is not None and (explicit or not split.is_fully_addressable):
+            raise ValueError(
+                f"{name}{path} must be whole on one device, since a search lays all parameters out as vectors, got it "
+                f"split by {split}; give jax.device_put({name}, jax.devices()[0]), gathered before where it is split "
+                "over processes, and a loss of such parameters"
+            )
 
 
 def _require_finite(matrix) -> None:

@@ -268,7 +268,10 @@ def unfit():
     ask_on = lambda mesh: refusal(lambda: nv.evaluate(loss, plane, X, Y, batches=data, mesh=mesh))  # noqa: E731
     odd = auto(devices[:3].reshape(1, 3), NAMES)
     other = auto(devices.reshape(2, 2), ("grid", "tensor"))
-    return {"name": ask_on(other), "uneven": ask_on(odd), "none": ask_on(None)}
+    explicit = Mesh(devices.reshape(2, 2), NAMES, axis_types=(AxisType.Explicit,) * 2)
+    on_explicit, at, _ = network_setting(explicit)
+    spectrum = refusal(lambda: nv.hessian_plane(on_explicit, at.origin, batches=data))
+    return {"name": ask_on(other), "uneven": ask_on(odd), "none": ask_on(None), "spectrum": spectrum}
 
 
 def refusal(work):

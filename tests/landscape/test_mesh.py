@@ -120,6 +120,7 @@ def test_a_mesh_that_does_not_go_with_the_parameters_is_refused_by_name(seen):
     )
     assert "plane.origin['in'] of shape (4, 8) cannot be split evenly over 3 devices" in refused["uneven"]
     assert "mesh must be given: plane['axes'][0]['in'] is split over 4 devices" in refused["none"]
+    assert "params['in'] must be whole on one device, since a search lays all parameters" in refused["spectrum"]
 
 
 def test_a_path_of_split_parameters_is_written_by_those_that_hold_them_and_read_by_anybody(seen):
