@@ -58,14 +58,20 @@ def named(data: Any, dimensions: tuple[str, ...], **attributes: Any) -> Named:
 
 def write_arrays(folder: Path, arrays: Mapping[str, Named]) -> dict[str, Any]:
     """Write arrays into a folder, each in the place of one of its name; what is told of them is returned."""
-    import tensorstore as ts
-
-    pending = []
-    for name, array in arrays.items():
-        spec = {**_where(folder / name), "metadata": _metadata(array)}
-        pending.append(ts.open(spec, create=True, delete_existing=True).result().write(array.data))
+    told = create_arrays(folder, arrays)
+    pending = [opened(folder / name, told[name]).write(array.data) for name, array in arrays.items()]
     for future in pending:
         future.result()
+    return told
+
+
+def create_arrays(folder: Path, arrays: Mapping[str, Named]) -> dict[str, Any]:
+    """The same without their numbers, for several to write."""
+    import tensorstore as ts
+
+    for name, array in arrays.items():
+        spec = {**_where(folder / name), "metadata": _metadata(array)}
+        ts.open(spec, create=True, delete_existing=True).result()
     return {name: json.loads((folder / name / "zarr.json").read_text("utf-8")) for name in arrays}
 
 

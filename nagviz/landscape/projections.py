@@ -49,7 +49,8 @@ def open_projection(
 
     Args:
         file: a folder to be made.
-        plane: where the path is looked at.
+        plane: where the path is looked at. Where it is split over several processes, all of these call this function
+            and those that take the recorder in the same way, with rows that are split alike, and see one folder.
         points: names of trees like the parameters that are projected beside them, such as "lookahead".
         rows: how many are expected, if that is known.
         resume: go on where a recording stands there, which must be in that plane.
@@ -72,17 +73,12 @@ def open_projection(
         >>> print(kept.points["params"].coordinates[:, 0], kept.points["params"].residual, kept.last)
         [2. 0.5] [3. 0.] [1. 0.]
     """
-    metric = gram(plane)
-    if sharers(jax.tree.leaves(plane)).count > 1:
-        raise ValueError(
-            "plane must not be split over processes where a path is recorded in it; project(plane, params), which all "
-            "of them call, gives the coordinates to keep"
-        )
+    metric, team = gram(plane), sharers(jax.tree.leaves(plane))
     seen = {"coordinates": np.zeros(len(plane.axes)), "residual": 0.0, "share": 0.0}
     row = {**dict.fromkeys(("params", *points), seen), **more}
     attributes = {"labels": plane.labels, "plane": fingerprint(origin=plane.origin, axes=plane.axes)}
     attributes["gram"] = metric.tolist()
-    recorder = begin(Path(file), "projection", attributes, row, rows=rows, resume=resume)
+    recorder = begin(Path(file), "projection", attributes, row, rows=rows, resume=resume, team=team)
     recorder.view = partial(_seen, plane, ("params", *points))
     return recorder
 
@@ -93,6 +89,11 @@ def _seen(plane: Plane, points: Sequence[str], row: Mapping[str, Any]) -> dict[s
 
 
 def _projected(plane: Plane, tree: Params) -> dict[str, np.ndarray]:
+    if sharers(jax.tree.leaves(tree)).count > sharers(jax.tree.leaves(plane)).count:
+        raise ValueError(
+            "plane must be split over processes as the points are that are recorded in it, got one that is whole; give "
+            "its origin and its axes their sharding by jax.device_put"
+        )
     projection = project(plane, tree)
     return {name: getattr(projection, name) for name in _SEEN}
 

@@ -78,7 +78,7 @@ class Recorder:
     committed: int  # rows
     known: np.ndarray  # steps of the rows that were there when it was opened
     view: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None  # what is kept of a row that is too big
-    final: Params | None = None  # of which the last is kept whole
+    final: dict[str, tuple[Named, dict[Window, np.ndarray]]] | None = None  # of them the last, as `_last_row` has it
     flying: deque = field(default_factory=deque)  # (writes that are under way, their bytes)
     torn: bool = False  # the last append or commit was interrupted
     team: Team = ALONE  # the processes that record together
@@ -123,17 +123,24 @@ def open_recorder(
         >>> print(losses.params, facts)
         [8. 1.] {'seconds': 1.5}
     """
-    return begin(Path(file), "trajectory", {}, {"params": params, **more}, rows=rows, resume=resume)
+    row = {"params": params, **more}
+    return begin(Path(file), "trajectory", {}, row, rows=rows, resume=resume, team=sharers(jax.tree.leaves(row)))
 
 
 def begin(
-    file: Path, kind: str, attributes: Mapping[str, Any], row: Mapping[str, Any], *, rows: int | None, resume: bool
+    file: Path,
+    kind: str,
+    attributes: Mapping[str, Any],
+    row: Mapping[str, Any],
+    *,
+    rows: int | None,
+    resume: bool,
+    team: Team,
 ) -> Recorder:
-    """A recorder of rows of any kind: trees by name."""
+    """A recorder of rows of any kind, trees by name, of the processes that record them together."""
     splits = _splits(row)
     group = Group(kind, _arrays(row, splits, rows), {**attributes, "facts": None})
     like = {name: by_path(jax.tree.map(_no_rows, tree)) for name, tree in row.items()}
-    team = sharers(jax.tree.leaves(row))
 
     def begun() -> bool:
         if file.exists():
@@ -321,8 +328,25 @@ def append_rows(recorder: Recorder, steps: Sequence[int], params: Params, **more
     if seen < len(steps):
         recorder.rows = Rows(count, int(steps[-1]), held)
     if recorder.view and len(steps) and steps[-1] == recorder.rows.last:
-        recorder.final = jax.tree.map(lambda leaf: np.array(leaf[-1]), params)
+        recorder.final = _last_row(params, recorder.team)
     return len(steps) - seen
+
+
+def _last_row(params: Params, team: Team) -> dict[str, tuple[Named, dict[Window, np.ndarray]]]:
+    """The last of stacked parameters: each array without its numbers, and a copy of the parts of this process."""
+    leaves, tree = jax.tree.flatten(params)
+    leaves = [leaf if is_split(leaf) else np.asarray(leaf) for leaf in leaves]
+    bare = jax.tree.unflatten(tree, [np.empty((0, *leaf.shape[1:]), leaf.dtype) for leaf in leaves])
+    row = {}
+    for (name, array), leaf in zip(leaf_arrays(LAST, bare, "step").items(), leaves, strict=True):
+        split, kind = split_of(leaf), array.data.dtype
+        empty, chunk = np.empty(leaf.shape[1:], kind), ()
+        if split is not None:
+            chunk = _chunk(np.empty((0, *split.shard_shape(leaf.shape)[1:]), kind), 0, 1, split)[1:]
+        windows = [window[1:] for window in owned(split, leaf.shape, team)]
+        parts = {window: read_window(leaf, window)[-1].astype(kind) for window in windows}
+        row[name] = Named(empty, array.dimensions[1:], array.attributes, chunk), parts
+    return row
 
 
 def _recorded(recorder: Recorder, steps: np.ndarray) -> int:
@@ -469,8 +493,26 @@ def finish_recorder(recorder: Recorder, **facts: Any) -> None:
     json.dumps(disk.plain(facts), allow_nan=False)
     _commit(recorder)
     with _writing(recorder):
-        last = {} if recorder.final is None else disk.write_arrays(recorder.file, leaf_arrays(LAST, recorder.final))
+        last = {} if recorder.final is None else _write_last(recorder.file, recorder.final, recorder.team)
         _tell(recorder, recorder.committed, facts, last)
+
+
+def _write_last(file: Path, row: Mapping[str, tuple[Named, Mapping[Window, np.ndarray]]], team: Team) -> dict[str, Any]:
+    """Write what `_last_row` kept, each process its parts; what is told of the arrays is returned."""
+    arrays = {name: array for name, (array, _) in row.items()}
+    told = agreed(team, lambda: disk.create_arrays(file, arrays))
+
+    def write() -> None:
+        pending = [
+            disk.opened(file / name, told[name])[index_of(window)].write(part)
+            for name, (_, parts) in row.items()
+            for window, part in parts.items()
+        ]
+        for future in pending:
+            future.result()
+
+    _by_all(team, write)
+    return told
 
 
 @contextmanager

@@ -174,6 +174,7 @@ def path(folder):
     plane = nv.pca_plane(kept, origin=split({name: leaf[0] for name, leaf in walk([8]).items()}, mesh))
     coordinates = nv.project(plane, kept)
     parameters.read_window = read
+    wrote = seen_alone(folder / "seen.zarr", plane, mesh)
     return {
         "rows before the commit": seen,
         "torn": torn,
@@ -183,7 +184,23 @@ def path(folder):
         "axes": plane.axes[0]["rows"].sharding == NamedSharding(mesh, LAYOUT["rows"]),
         "coordinates": coordinates.coordinates.tolist(),
         "residual": coordinates.residual.tolist(),
+        **wrote,
     }
+
+
+def seen_alone(file, plane, mesh):
+    """The same path kept by where it lies in the plane, begun by some and gone on with; what each wrote of its end."""
+    for steps in (range(4), range(3, 9)):
+        recorder = nv.open_projection(file, plane, resume=True)
+        nv.append_rows(recorder, steps, split(walk(steps), mesh, None))
+        nv.commit_rows(recorder)
+    nv.finish_recorder(recorder)
+    origin, *axes = ({name: leaf[0] for name, leaf in walk([at]).items()} for at in (8, 1, 5))
+    whole = nv.Plane(origin, tuple(axes))
+    own = nv.open_projection(file.with_name(f"own{jax.process_index()}.zarr"), whole)
+    refused = refusal(lambda: nv.append_rows(own, [0], split(walk([0]), mesh, None)))
+    parts = [[name, window] for name, (_, parts) in recorder.final.items() for window in parts]
+    return {"parts": parts, "whole plane": refused}
 
 
 def in_memory():

@@ -159,6 +159,21 @@ def test_the_plane_of_a_split_path_is_found_without_gathering_it(seen):
         np.testing.assert_allclose(told["residual"], expected.residual, rtol=1e-4, atol=1e-6)
 
 
+def test_a_path_that_is_split_may_be_kept_as_seen_in_a_plane_alone(seen):
+    kept = nv.load_projection(seen["folder"] / "seen.zarr")
+    told = [run["together"]["path"] for run in seen["both"]]
+    np.testing.assert_array_equal(kept.points["params"].steps, range(9))
+    np.testing.assert_allclose(kept.points["params"].coordinates, told[0]["coordinates"], rtol=1e-12)
+    np.testing.assert_allclose(kept.points["params"].residual, told[0]["residual"], rtol=1e-12)
+    for name, leaf in HERE["walk"]([8]).items():
+        np.testing.assert_array_equal(kept.last[name], leaf[0])
+    parts = [{json.dumps(part) for part in one["parts"]} for one in told]
+    assert not parts[0] & parts[1]
+    assert [len(each) for each in parts] == [2 + 2 + 1, 2 + 2]  # halves of a half of two leaves; the bias is whole
+    for one in told:
+        assert "plane must be split over processes as the points are" in one["whole plane"]
+
+
 def test_a_path_goes_on_on_fewer_devices_and_not_where_two_would_write_one_chunk(seen):
     assert (
         "was begun in parts of [2, 4], of which [[0, 2], [0, 2]] is no whole number"
