@@ -15,6 +15,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -227,9 +228,10 @@ def _carried_out(args: argparse.Namespace, config: Any, folder: Path) -> int:
     from nagviz.experiment.pipeline import run
     from nagviz.experiment.report import Refusal
 
-    options = {"resume": args.resume, "overwrite": args.overwrite, "trust": args.trust}
+    kept = {"resume": args.resume, "overwrite": args.overwrite}
+    work = partial(run, config, folder, **kept, trust=args.trust)
     try:
-        return as_one(args.devices, config, args.trust, lambda mesh: run(config, folder, **options, mesh=mesh))
+        return as_one(args.devices, config, args.trust, kept, lambda mesh: work(mesh=mesh))
     except Refusal as error:
         return _refused(error)
     except ConnectionError:
@@ -277,7 +279,8 @@ def _is_joint(args: argparse.Namespace) -> bool:
 
 def _going_on(folder: Path, args: argparse.Namespace) -> str:
     if not (folder / "config.toml").is_file():
-        return "nothing was written"
+        seen = "; start all of them again, with --resume if process 0 tells of a run" if _is_joint(args) else ""
+        return f"nothing was written to {folder}{seen and ', as this process sees it'}{seen}"
     words = ["nagviz", "run", str(folder / "config.toml"), "--out", str(folder), "--resume"]
     words += ["--devices", str(args.devices)] if args.devices else []
     words += ["--coordinator", args.coordinator] if args.coordinator else ["--distributed"] * args.distributed
@@ -353,12 +356,12 @@ def _cut(args: argparse.Namespace, config: Any) -> int:
     from nagviz.experiment.problems import Standpoint
     from nagviz.experiment.report import Refusal
 
-    request = Request(Standpoint(args.plane, args.around, args.reach, args.seed), args.grid, args.problem)
-    options = {"overwrite": args.overwrite, "trust": args.trust}
+    stand = {"plane": args.plane, "around": args.around, "range": args.reach, "seed": args.seed}
+    words = {**stand, "grid": args.grid, "problem": args.problem, "overwrite": args.overwrite}
+    request = Request(Standpoint(*stand.values()), args.grid, args.problem)
+    work = partial(cut_run, args.folder, request, overwrite=args.overwrite, trust=args.trust)
     try:
-        return as_one(
-            args.devices, config, args.trust, lambda mesh: cut_run(args.folder, request, **options, mesh=mesh)
-        )
+        return as_one(args.devices, config, args.trust, words, lambda mesh: work(mesh=mesh))
     except Refusal as error:
         return _refused(error)
     except ConnectionError:

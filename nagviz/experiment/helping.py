@@ -21,6 +21,8 @@ from nagviz.experiment.tables.runs import Config
 from nagviz.experiment.trials import Crew, side_by_side, train_along
 from nagviz.landscape import Plane, Slice
 
+PREPARE = "prepare"
+
 
 def prepared(config: Config, trust: bool, mesh: jax.sharding.Mesh | None = None) -> list[Problem]:
     """The problems of a run, as every process has them.
@@ -34,6 +36,9 @@ def prepared(config: Config, trust: bool, mesh: jax.sharding.Mesh | None = None)
         Refusal: one of the processes cannot have them, or has other data or code than the first one, or the devices
             cannot share a batch.
     """
+
+    if jax.process_index() == 0:
+        call(PREPARE)
 
     def work():
         problems = make_problems(config, trust=trust)
@@ -88,13 +93,20 @@ def cut_together(problem: Problem, number: int, plane: Plane, ranges, grid: int,
     return cut(problem, plane, ranges, grid, **options)
 
 
-def as_one(devices: int | str | None, config: Config, trust: bool, work: Callable[[jax.sharding.Mesh | None], None]):
+def as_one(
+    devices: int | str | None,
+    config: Config,
+    trust: bool,
+    words: Mapping[str, Any],
+    work: Callable[[jax.sharding.Mesh | None], None],
+) -> int:
     """Have the first of all processes do something, and the others help; one alone does it.
 
     Args:
         devices: as of `mesh_of`.
         config: of the run that it is about.
         trust: as of `prepared`.
+        words: what else the command line says of the work, by option.
         work: what is to be done on a mesh.
 
     Returns:
@@ -105,11 +117,10 @@ def as_one(devices: int | str | None, config: Config, trust: bool, work: Callabl
             first process alone.
     """
     if jax.process_index() == 0:
-        work(_met(devices, config))
+        work(_met(devices, config, words))
         return 0
     try:
-        mesh = _met(devices, config)
-        return help_out(prepared(config, trust), mesh)
+        return help_out(config, trust, _met(devices, config, words))
     except Refusal:
         return heard()[1]["code"]
 
@@ -132,27 +143,40 @@ def withdraw(why: str) -> int:
     return 2 if jax.process_index() == 0 else heard()[1]["code"]
 
 
-def _met(devices: int | str | None, config: Config) -> jax.sharding.Mesh | None:
+def _met(devices: int | str | None, config: Config, words: Mapping[str, Any]) -> jax.sharding.Mesh | None:
     """The devices of all, which are at one thing."""
     mesh = together(lambda: mesh_of(devices))
-    keys = by_key(tomllib.loads(dump(config)))
-    alike({key: text for key, text in keys.items() if key not in _OWN_TO_EACH} | {"--devices": str(mesh and mesh.size)})
+    keys = {key: text for key, text in by_key(tomllib.loads(dump(config))).items() if key not in _OWN_TO_EACH}
+    given = {f"--{option}": str(value) for option, value in {**words, "devices": mesh and mesh.size}.items()}
+    settings = {name.upper(): str(getattr(jax.config, name)) for name in _SETTINGS}
+    alike(keys | given | settings | {"jax": jax.__version__})
     return mesh
 
 
 _OWN_TO_EACH = ("data.path",)  # a host's; the data are compared
+_SETTINGS = (  # of jax, that make other numbers, or programs that do not meet
+    "jax_enable_x64",
+    "jax_default_matmul_precision",
+    "jax_default_prng_impl",
+    "jax_threefry_partitionable",
+    "jax_numpy_dtype_promotion",
+)
 
 
-def help_out(problems: Sequence[Problem], mesh: jax.sharding.Mesh) -> int:
+def help_out(config: Config, trust: bool, mesh: jax.sharding.Mesh) -> int:
     """What each process but the first does: what it is called to, until there is no more.
 
     Returns:
         The exit code that it is told.
     """
+    problems: Sequence[Problem] = ()
     while True:
         word, asked = heard()
         if word == END:
             return asked["code"]
+        if word == PREPARE:
+            problems = prepared(config, trust)
+            continue
         number, *place = asked.pop("place")
         with problems[number].precision():
             try:

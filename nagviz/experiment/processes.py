@@ -62,7 +62,7 @@ def initialize(asked: str | None, patience: int, remedy: Callable[[], str]) -> M
     Raises:
         Refusal: what is asked cannot be understood, or no cluster is found.
     """
-    given = _parsed(asked)
+    given = () if asked is None else _parsed(asked)
     if given and given[2] == 0:
         _require_free(given[0])
     waits = [threading.Timer(_SOON, _tell_waiting, [patience]), threading.Timer(patience, _give_up, [patience])]
@@ -71,6 +71,7 @@ def initialize(asked: str | None, patience: int, remedy: Callable[[], str]) -> M
         wait.start()
     if hasattr(jax.config, "jax_enable_preemption_service"):
         jax.config.update("jax_enable_preemption_service", False)  # or SIGTERM would be noted, and end nothing
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_DFL)  # jax waits in C++, where Python would hear of none
     try:
         jax.distributed.initialize(*given, initialization_timeout=patience + 60)
     except (ValueError, RuntimeError) as error:
@@ -81,6 +82,7 @@ def initialize(asked: str | None, patience: int, remedy: Callable[[], str]) -> M
             "start each process by hand with --coordinator ADDRESS:PORT,COUNT,NUMBER, the address that of number 0"
         ) from None
     finally:
+        signal.signal(signal.SIGINT, interrupt)
         for wait in waits:
             wait.cancel()
     first = jax.process_index() == 0
@@ -90,16 +92,15 @@ def initialize(asked: str | None, patience: int, remedy: Callable[[], str]) -> M
     return Member(first, remedy, watch(host, lambda: _part(_LOST, remedy)))
 
 
-def _parsed(asked: str | None) -> tuple[str, int, int] | tuple[()]:
-    if not asked:
-        return ()
+def _parsed(asked: str) -> tuple[str, int, int]:
     address, *numbers = asked.split(",")
     host, _, port = address.rpartition(":")
     counts = [int(text) for text in (port, *numbers) if text.isdecimal()]
-    if not host or len(numbers) != 2 or len(counts) != 3 or not 0 < counts[0] < 2**16 or not counts[2] < counts[1]:
+    named = host and not any(letter.isspace() or letter == "/" for letter in host)
+    if not named or len(numbers) != 2 or len(counts) != 3 or not 0 < counts[0] < 2**16 or not counts[2] < counts[1]:
         raise Refusal(
             "--coordinator: must be ADDRESS:PORT,COUNT,NUMBER, PORT from 1 to 65535 and NUMBER from 0 to COUNT - 1, as "
-            f"10.0.0.1:1234,2,0, got {asked}"
+            f"10.0.0.1:1234,2,0, got {asked!r}"
         )
     return address, counts[1], counts[2]
 
@@ -124,14 +125,26 @@ def _tell_waiting(patience: int) -> None:
 def _give_up(patience: int) -> None:
     from jax._src.distributed import global_state
 
-    missed = "process 0 does not answer" if global_state.process_id else "some of the others did not come"
+    address = global_state.coordinator_address
+    fault = _unreachable(address) if global_state.process_id else ""
+    missed = f"process 0 does not answer ({fault})" if fault else "some of the others did not come"
     print(
-        f"--distributed: {missed} at {global_state.coordinator_address} within {patience} s; start all processes with "
-        "one address that each can reach, or give more time by --wait; where one was refused, it has said why",
+        f"--distributed: {missed} at {address} within {patience} s; start all processes with one address that each can "
+        "reach, or give more time by --wait; where one was refused, it has said why",
         file=sys.stderr,
         flush=True,
     )
     os._exit(2)
+
+
+def _unreachable(address: str) -> str:
+    """Why nobody can be spoken to there; nothing if somebody can."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _SOON).close()
+    except (OSError, ValueError) as error:
+        return str(error)
+    return ""
 
 
 def ended(member: Member, code: int) -> int:
@@ -156,8 +169,9 @@ def together(work: Callable[[], T]) -> T:
         made = work()
     except Refusal as error:
         said = str(error) or "refused"
-    texts = of_all(team, np.frombuffer(said.encode()[:1000].ljust(1000), np.uint8))
-    words = [row.tobytes().decode(errors="replace").strip() for row in texts]
+    longest = int(of_all(team, np.array(len(said.encode()))).max())
+    texts = of_all(team, np.frombuffer(said.encode().ljust(longest + 1), np.uint8))
+    words = [row.tobytes().decode().strip() for row in texts]
     if not any(words):
         return made
     alike = len(set(words)) == 1

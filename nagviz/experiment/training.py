@@ -234,9 +234,21 @@ def _spread(carry, mesh):
 
     def put(leaf):
         placed = isinstance(leaf, jax.Array) and isinstance(leaf.sharding, NamedSharding) and leaf.sharding.mesh == mesh
-        return leaf if placed else jax.device_put(leaf, whole)
+        return leaf if placed else _laid(leaf, whole)
 
     return jax.tree.map(put, carry)
+
+
+def _laid(array: np.ndarray | jax.Array, sharding: NamedSharding) -> jax.Array:
+    """An array over devices; where these are those of several processes, each of them has the same array.
+
+    (`jax.device_put` would have the processes compare it, for which each must have as many devices as any other.)
+    """
+    if sharding.is_fully_addressable:
+        return jax.device_put(array, sharding)
+    places = sharding.addressable_devices_indices_map(array.shape)
+    parts = [jax.device_put(array[index], device) for device, index in places.items()]
+    return jax.make_array_from_single_device_arrays(array.shape, sharding, parts)
 
 
 def _shared(source: Source, size: int | None, mesh, trials: int = 0) -> Source:
@@ -346,7 +358,7 @@ def _orders(plan: Plan, ends: tuple[int, int], source: Source):
         return None, padded, np.int32(len(cuts) - 1)
     rows = source.drawn(*ends)
     rows = np.pad(rows, ((0, plan.chunk - len(rows)), *((0, 0) for _ in rows.shape[1:])))
-    rows = rows if source.parts is None else jax.device_put(rows, source.parts)
+    rows = rows if source.parts is None else _laid(rows, source.parts)
     return rows, padded, np.int32(len(cuts) - 1)
 
 

@@ -118,8 +118,8 @@ def evaluate(
             and gives the same values, be it on more or fewer devices. Of several processes the first one writes and
             reads, and the others need not see the folder.
         report: called with the number of rows done and their total: first, before anything is evaluated, with
-            those that the store holds already (0 without one), then at each row. The time left is that since the
-            first call, times what remains over what was done since.
+            those that the store holds already (0 without one), then whenever more rows are done. The time left is
+            that since the first call, times what remains over what was done since.
 
     Returns:
         A slice whose rows follow y and whose columns follow x.
@@ -345,8 +345,8 @@ def _progress(report, rows: int, units: int):
         nonlocal done, told
         done += more
         now = rows * done // units
-        for row in [now] if told is None else range(told + 1, now + 1):
-            report(row, rows)
+        if now != told:
+            report(now, rows)
         told = now
 
     return advance

@@ -222,19 +222,38 @@ def bytes_each(tree: Any) -> int:
     return sum(next(iter(own_shards(leaf).values())).data.nbytes for leaf in jax.tree.leaves(tree))
 
 
-def gathered(tabulate, mesh: Mesh, advance):
-    """The same function of coordinates, each process working out its workers' share and all having the whole."""
+def gathered(make, mesh: Mesh, advance: Callable[[int], None], samples: int):
+    """A function of coordinates, each process working out its workers' share and all having the whole.
+
+    Args:
+        make: of a function that is told of what is done, in points times samples, one of coordinates.
+        mesh: over processes.
+        advance: told of what all have done: until they meet, as if the others were as far as this process.
+        samples: of each point.
+    """
     team, crews = team_of_mesh(mesh), _crews(mesh)
     first = {crew: min(p for p, own in crews.items() if own == crew) for crew in crews.values()}  # who tells for all
 
+    seen, told, every, mine = 0, 0, 1, 1  # of a round
+
+    def own_advance(units: int) -> None:
+        nonlocal seen, told
+        seen += units
+        advance(seen * every // mine - told)
+        told = seen * every // mine
+
+    tabulate = make(own_advance)
+
     def whole(coordinates):
+        nonlocal seen, told, every, mine
         count = -(-len(coordinates) // workers_of(mesh))
         ends = np.cumsum([count * len(crew) for crew in first])
         shares = {crew: np.arange(end - count * len(crew), end) for crew, end in zip(first, ends, strict=True)}
         own = shares[crews[team.number]]
+        seen, told, every, mine = 0, 0, len(coordinates), len(own)
         block = tabulate(coordinates[np.minimum(own, len(coordinates) - 1)])
         blocks = of_all(team, np.resize(block, (max(map(len, shares.values())), *block.shape[1:])))
-        advance(len(coordinates))
+        advance(len(coordinates) * samples - told)
         parts = [blocks[first[crew]][: len(share)] for crew, share in shares.items()]
         return np.concatenate(parts)[: len(coordinates)]
 

@@ -274,7 +274,7 @@ def tabulator(
         `tabulate(coordinates)`: float64 of shape (points, quantities, 1 and as many as there are derivatives).
     """
     if mesh is not None and jax.process_count() > 1:  # what is done is known when it is gathered
-        return gathered(_tabulator(asked, plan, hold), mesh, lambda points: advance(points * asked.samples))
+        return gathered(partial(_tabulator, asked, plan, hold), mesh, advance, asked.samples)
     return _tabulator(asked, plan, hold, advance)
 
 

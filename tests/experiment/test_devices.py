@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 
 from nagviz.cli import main
+from nagviz.experiment import report
 from nagviz.experiment.devices import require_shared
 from nagviz.experiment.report import Refusal
 from nagviz.landscape import load_slice
@@ -45,7 +47,7 @@ def started(devices, *words, cwd=None):
 
 
 def pair(*words, more=(), folders=(None, None)):
-    """Two processes of two devices each, the second with more words, started in folders of their own."""
+    """Two processes, the second with more words; it has a device more, which no other one has and all leave out."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -205,15 +207,43 @@ def test_processes_that_do_not_meet_end_in_time(tmp_path, capsys):
     lost = [started(1, *words, "--coordinator", f"127.0.0.1:9,2,{number}", "--wait", 2) for number in (1,)]
     ((code, _, errors),) = map(told, lost)
     assert code == 2
-    assert errors.startswith("--distributed: process 0 does not answer at 127.0.0.1:9 within 2 s; ")
+    assert re.match(
+        r"--distributed: process 0 does not answer \(.*refused.*\) at 127.0.0.1:9 within 2 s; start all", errors
+    )
     assert errors.count("\n") == 1
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         assert main([*map(str, words), "--coordinator", f"{address},2,0"]) == 2
         assert capsys.readouterr().err.startswith(f"--coordinator: {address} cannot be listened at: ")
-    for asked in ("10.0.0.1,2,0", "10.0.0.1:1234,2,2", "10.0.0.1:1234", "10.0.0.1:0,2,1", "10.0.0.1:99999,2,1"):
+    odd = ["10.0.0.1,2,0", "10.0.0.1:1234,2,2", "10.0.0.1:1234", "10.0.0.1:0,2,1", "10.0.0.1:99999,2,1"]
+    for asked in (*odd, "", "a host:1234,2,0", "http://10.0.0.1:1234,2,0"):
         assert main([*map(str, words), "--coordinator", asked]) == 2
         assert (
             "--coordinator: must be ADDRESS:PORT,COUNT,NUMBER, PORT from 1 to 65535 and NUMBER"
             in capsys.readouterr().err
         )
+
+
+def test_who_waits_for_the_others_can_be_interrupted(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    waiting = started(1, "run", DIGITS, "--out", tmp_path / "run", "--coordinator", f"127.0.0.1:{port},2,0")
+    while True:
+        with suppress(OSError):
+            socket.create_connection(("127.0.0.1", port)).close()
+            break
+        assert waiting.poll() is None, told(waiting)
+        time.sleep(0.05)
+    waiting.send_signal(signal.SIGINT)
+    assert told(waiting)[0] == -signal.SIGINT
+
+
+def test_a_slice_that_is_refused_ends_all(alone):
+    """Whether the folder is in use, which the first one alone finds, or the processes ask for different things."""
+    with report.alone(alone):
+        first, second = map(told, pair("slice", alone, *CUT))
+    assert (first[0], second[0]) == (2, 2), first
+    assert "is being worked in by another process" in first[2]
+    first, second = map(told, pair("slice", alone, *CUT, more=["--grid", 7]))
+    assert (first[0], second[0]) == (2, 2), first
+    assert "process 1: has not what process 0 has: --grid 7, there 5; give all processes the same" in first[2]

@@ -66,10 +66,12 @@ def test_losses_that_are_not_finite_are_data():
     assert cut.values[0, 2] == 0
 
 
-def test_every_row_is_reported():
-    seen = []
-    nv.evaluate(loss, PLANE, X, Y, report=lambda done, total: seen.append((done, total)))
-    assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
+@pytest.mark.parametrize(("points", "expected"), [(len(X), [0, 1, 2, 3]), (2 * len(X), [0, 2, 3])])
+def test_rows_are_reported_when_they_are_done(points, expected):
+    """Those that are done at once, at once: the time that they took was not that of the first of them."""
+    seen, effort = [], nv.Effort(points=points, way="map", linear=False)
+    nv.evaluate(loss, PLANE, X, Y, effort=effort, report=lambda done, total: seen.append((done, total)))
+    assert seen == [(rows, 3) for rows in expected]
 
 
 @pytest.mark.parametrize(
