@@ -171,8 +171,10 @@ def test_a_refusal_is_told_once_and_ends_all(alone):
 @pytest.mark.parametrize(
     ("odd", "said"),
     [
-        (["--set", "seed=1"], "has not what process 0 has: seed 1, there 0; give all processes the same"),
-        (["--devices", 1], "has not what process 0 has: --devices 2, there 4; give all processes the same"),
+        (
+            ["--set", "seed=1", "--devices", 1],
+            "has not what process 0 has: seed 1, there 0; --devices 2, there 4; give all processes the same",
+        ),
         (["--set", "stepz=1"], "--set stepz=1: stepz: is no known key; did you mean 'steps'?"),
     ],
 )
