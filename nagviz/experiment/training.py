@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -138,7 +139,7 @@ def train(
     source = Source(None, None) if batches is None else Source(batches.samples, batches.indices)
     if mesh is not None:
         start, source = (start[0], _spread(start[1], mesh)), _shared(source, batches and batches.size, mesh)
-    yield from _run(step, see, start, plan, source, stop)
+    yield from _run(step, see, start, plan, source, stop, mesh)
 
 
 def train_together(
@@ -204,7 +205,7 @@ def train_together(
             (start[0], _spread(start[1], mesh)),
             _shared(source, batches and batches[0].size, mesh, trials=1),
         )
-    for made in _run(step, see, start, plan, source, stop):
+    for made in _run(step, see, start, plan, source, stop, mesh):
         turned = jax.tree.map(lambda leaf: leaf.swapaxes(0, 1), (made.observed, made.losses))
         yield made._replace(observed=turned[0], losses=turned[1])
 
@@ -308,7 +309,7 @@ class _Ahead(NamedTuple):
     began: float  # when it was dispatched
 
 
-def _run(step, see, start, plan: Plan, source: Source, stop) -> Iterator[Chunk]:
+def _run(step, see, start, plan: Plan, source: Source, stop, mesh) -> Iterator[Chunk]:
     """Dispatch each chunk before the last one is handed out."""
     done, carry = start[0], _copied(start[1])  # its buffers will be donated, and what was given is the caller's
     compiled, ended, ahead = None, 0.0, None
@@ -318,7 +319,8 @@ def _run(step, see, start, plan: Plan, source: Source, stop) -> Iterator[Chunk]:
                 break
             given = source.samples, *_orders(plan, ends, source)
             if compiled is None:
-                compiled = _chunk_function(step, see, plan).lower(carry, *given).compile()
+                with nullcontext() if mesh is None else jax.set_mesh(mesh):  # whose axes a loss may name
+                    compiled = _chunk_function(step, see, plan).lower(carry, *given).compile()
             began = time.perf_counter()
             carry, out = compiled(carry, *given)
             kept = _copied(carry)

@@ -42,6 +42,7 @@ def _split(name: str, batches: list[Any], weights) -> Split:
     where = f"batches[{name!r}]" if name else "batches"
     if not batches:
         raise ValueError(f"{where} must hold at least one batch, got none; leave it out for loss(params)")
+    batches = [_on_host_where_spread(batch, f"{where}[{n}]") for n, batch in enumerate(batches)]
     first = _form(batches[0])
     for n, batch in enumerate(batches):
         if (form := _form(batch)) != first:
@@ -57,6 +58,22 @@ def _split(name: str, batches: list[Any], weights) -> Split:
     weighed = [(batch, weight) for batch, weight in zip(batches, weights, strict=True) if weight]
     batches, weights = [batch for batch, _ in weighed], np.array([weight for _, weight in weighed])
     return Split(name, batches, weights / weights.sum())
+
+
+def _on_host_where_spread(batch, where: str):
+    """The same, but that nothing lies on several devices: where points are worked at, data are put."""
+
+    def held(path, leaf):
+        if not isinstance(leaf, jax.Array) or len(leaf.sharding.device_set) == 1:
+            return leaf
+        if not (leaf.is_fully_addressable or leaf.is_fully_replicated):
+            raise ValueError(
+                f"{where}{jax.tree_util.keystr(path)} is split over processes; give each process all samples, as NumPy "
+                "arrays"
+            )
+        return np.asarray(leaf)
+
+    return jax.tree_util.tree_map_with_path(held, batch)
 
 
 def size_of(batch) -> int:

@@ -64,19 +64,17 @@ def of_first(team: Team, array: np.ndarray) -> np.ndarray:
     """The first process's array; the others give one of its shape and type."""
     if team.count == 1:
         return array
-    raw = _raw(array)
-    return _typed(_meet(raw if team.number == 0 else np.zeros_like(raw), _sum), array)[0]
+    return merged(team, array if team.number == 0 else np.zeros_like(array))
+
+
+def merged(team: Team, array: np.ndarray) -> np.ndarray:
+    """An array of which each process has a part, and zeros elsewhere."""
+    return array if team.count == 1 else _typed(_meet(_raw(array), _sum), array)[0]
 
 
 def of_all(team: Team, array: np.ndarray) -> np.ndarray:
     """The arrays of all processes, of one shape and type: (processes, ...)."""
     return array[None] if team.count == 1 else _typed(_meet(_raw(array), _same), array)
-
-
-def whole(array: jax.Array) -> np.ndarray:
-    """All of an array that lies on devices of several processes, which all call this."""
-    with meeting():
-        return np.asarray(jax.block_until_ready(_replicating(_same, array.sharding.mesh)(array)))
 
 
 def _same(array):
@@ -100,7 +98,7 @@ def _meet(raw: np.ndarray, function: Callable[[jax.Array], jax.Array]) -> np.nda
     """
     firsts = {device.process_index: device for device in reversed(jax.devices())}
     mesh = Mesh(np.array([firsts[process] for process in sorted(firsts)]), ("processes",))
-    with meeting():
+    with meeting(), jax.set_mesh(mesh):  # another one, that the caller may have set, is of no concern
         own = jax.device_put(raw[None], firsts[jax.process_index()])
         layout = NamedSharding(mesh, PartitionSpec("processes"))
         stacked = jax.make_array_from_single_device_arrays((len(firsts), len(raw)), layout, [own])
@@ -122,6 +120,8 @@ def meeting():
     try:
         yield
     except (jax.errors.JaxRuntimeError, ValueError) as error:  # the latter where a program runs at once
+        if "RESOURCE_EXHAUSTED" in str(error):
+            raise
         raise ConnectionError(
             "a process has ended, or cannot be reached any more; end all of them and start them again, and what was "
             f"kept in a store is gone on from ({str(error).splitlines()[0]})"

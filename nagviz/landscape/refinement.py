@@ -16,8 +16,8 @@ import jax
 import numpy as np
 
 from nagviz.landscape.plane import Plane
-from nagviz.landscape.slicing import Slice, axis_of
-from nagviz.landscape.spreading import workers_of
+from nagviz.landscape.slicing import Slice, axis_of, inputs_of, require_alike
+from nagviz.landscape.spreading import apart, team_of_mesh, workers_of
 from nagviz.landscape.surface import Question, arrange, ask, tabulator
 from nagviz.landscape.sweep import Effort, require_effort
 
@@ -120,6 +120,7 @@ def _slope(values: np.ndarray, axis: np.ndarray, along: int) -> np.ndarray:
         return np.gradient(values, axis, axis=along, edge_order=min(2, len(axis) - 1))
 
 
+@apart()
 def refine(
     loss: Callable[..., Any],
     plane: Plane,
@@ -189,7 +190,9 @@ def refine(
     asked = ask(Question({quantity: loss}, batches, order=2), plane, mesh)
     if len(asked.quantities) != 1:
         raise ValueError(f"loss must be one scalar to refine by, got {asked.quantities}")
-    effort = require_effort(effort)
+    effort, team = require_effort(effort), team_of_mesh(mesh)
+    if team.count > 1:
+        require_alike(inputs_of(asked, [x, y]), team)
     trial = arrange(asked, max(1, len(x) * len(y) // 4 // workers_of(mesh)), effort)
     known = _Known(np.full((len(y), len(x), 4), np.nan), np.zeros((len(y), len(x)), bool))
     tabulate = tabulator(asked, trial.plan, max(0, effort.budget - trial.bytes), mesh=mesh)

@@ -6,14 +6,15 @@ processes. So no process ever holds more than its own part of an array that is s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from typing import Any
 
 import jax
 import numpy as np
 
-from nagviz.landscape.peers import ALONE, Team, everyone, of_all
+from nagviz.landscape.peers import ALONE, Team, everyone, merged, of_all
 
 Window = tuple[tuple[int, int], ...]  # a part of an array: along each of its axes, from where to where
 
@@ -63,6 +64,23 @@ def window_of(index: Sequence[slice], shape: Sequence[int]) -> Window:
 def index_of(window: Window) -> tuple[slice, ...]:
     """The index that picks a part."""
     return tuple(slice(*edges) for edges in window)
+
+
+_BLOCK = 1 << 24  # bytes
+
+
+def row_blocks(leaf: jax.Array) -> Iterator[np.ndarray]:
+    """All of an array that is split over processes, some rows at a time, to each of them; the same however split."""
+    team = everyone()
+    step = max(1, _BLOCK // (leaf.dtype.itemsize * math.prod(leaf.shape[1:]) or 1))
+    for start in range(0, len(leaf), step):
+        block = np.zeros((min(step, len(leaf) - start), *leaf.shape[1:]), leaf.dtype)
+        for (first, end), *rest in owned(leaf.sharding, leaf.shape, team):
+            low, high = max(first, start), min(end, start + len(block))
+            if low < high:
+                part = read_window(leaf, ((first, end), *rest))[low - first : high - first]
+                block[low - start : high - start, *index_of(rest)] = part
+        yield merged(team, block)
 
 
 def windows_for_sum(leaves: Sequence[Any], shape: tuple[int, ...], team: Team) -> list[Window]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from nagviz.landscape.peers import Team, agreed, of_all, of_first
 from nagviz.landscape.plane import Plane
-from nagviz.landscape.spreading import team_of_mesh, within, workers_of
+from nagviz.landscape.spreading import apart, team_of_mesh, within, workers_of
 from nagviz.landscape.surface import Question, Surface, arrange, ask, tabulator
 from nagviz.landscape.sweep import Effort, Plan, even, real_dtype, require_effort
 from nagviz.landscape.tiles import (
@@ -61,6 +61,7 @@ class Slice(NamedTuple):
     work: Work | None = None
 
 
+@apart()
 def evaluate(
     loss: Callable[..., Any],
     plane: Plane,
@@ -112,7 +113,8 @@ def evaluate(
             for one device takes a mesh of more axes, ("grid", "model"): points are spread along "grid" alone, and the
             origin stays split along the other axes as its arrays are (their axes are auto or explicit, as the mesh
             says, and the plane's axes are split alike). Inside the loss, the mesh in context is one with a "grid" of 1:
-            name axes by `PartitionSpec`s, and close over no array that is split along explicit axes.
+            name axes by `PartitionSpec`s, and close over no array that is split along explicit axes. One that
+            `jax.set_mesh` has set is left aside: give it here.
         store: a folder where tiles of the grid are kept as they are finished, as a zarr v3 array. Called again
             with the same inputs, an evaluation that was killed carries on there, in the way that it had begun,
             and gives the same values, be it on more or fewer devices. Of several processes the first one writes and
@@ -129,7 +131,7 @@ def evaluate(
             unlike the origin; statistics that are a function together with gradient; no batch, or batches
             that differ in more than their sizes; a loss that is no scalar; a budget that one point exceeds; a
             store that is another slice's, or is damaged; a mesh that points cannot be spread over; processes that
-            were given different inputs, where they have a store.
+            were given different inputs.
         ConnectionError: another process of the mesh has ended. End this one too, and start all of them again: what
             the store holds is gone on from.
 
@@ -218,9 +220,11 @@ def _begun(asked: Surface, rows: np.ndarray, grid, effort: Effort, store, worker
     if asked.task.place and asked.task.place.spans:
         arranged()  # by all, since the programs are
     if store is None:
+        if team.count > 1:
+            require_alike(inputs_of(asked, grid), team)
         return _work(agreed(team, lambda: _plain(arranged()))), None
     identity, held = _identity(asked, grid), []
-    _require_alike(identity, team)
+    require_alike(identity, team)
 
     def begun():
         tiles = find_tiles(store, identity)
@@ -274,13 +278,17 @@ def _identity(asked: Surface, grid) -> dict[str, str]:
     tasks = [task for task in (asked.task, asked.statistics) if task]
     with within(asked.task.place):
         texts = [text_of(jax.make_jaxpr(task.function)(plane.origin, batch, task.fresh)) for task in tasks]
-    plane = asked.given if asked.task.place and asked.task.place.spans else plane
+    return inputs_of(asked, grid) | fingerprint(loss=[*texts, *asked.names, asked.mode, str(asked.task.order)])
+
+
+def inputs_of(asked: Surface, grid) -> dict[str, str]:
+    """Those of them that are arrays."""
+    plane = asked.given if asked.task.place and asked.task.place.spans else asked.task.plane
     data = [(split.name, split.batches, split.shares) for split in asked.splits]
-    loss = [*texts, *asked.names, asked.mode, str(asked.task.order)]
-    return fingerprint(origin=plane.origin, axes=plane.axes, grid=grid, data=data, loss=loss)
+    return fingerprint(origin=plane.origin, axes=plane.axes, grid=grid, data=data)
 
 
-def _require_alike(identity: Mapping[str, str], team: Team) -> None:
+def require_alike(identity: Mapping[str, str], team: Team) -> None:
     """Refuse processes that would fill one grid with the values of several."""
     digests = np.array([int(digest[:15], 16) for digest in identity.values()])
     odd = np.any(of_all(team, digests) != of_first(team, digests), axis=0)

@@ -8,14 +8,15 @@ round, when the values are gathered. A worker may lie in several processes, whic
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from nagviz.landscape.peers import ALONE, Team, everyone, meeting, of_all
 from nagviz.landscape.shards import own_shards, window_of
@@ -61,6 +62,11 @@ def require_mesh(mesh: Any) -> None:
         return
     if not isinstance(mesh, Mesh):
         raise ValueError(f"mesh must be a jax.sharding.Mesh, as of jax.make_mesh, or None, got {type(mesh).__name__}")
+    if not mesh.axis_names or (len(mesh.axis_names) > 1 and AxisType.Manual in mesh.axis_types):
+        raise ValueError(
+            f"mesh must have one axis, or several, auto or explicit, got {dict(mesh.shape)} of {mesh.axis_types}; "
+            "give jax.make_mesh((jax.device_count(),), ('grid',))"
+        )
     if len(mesh.axis_names) > 1 and "grid" not in mesh.axis_names:
         raise ValueError(
             f"mesh must have one axis, or name that over which points are spread 'grid', got axes {mesh.axis_names}; "
@@ -127,6 +133,13 @@ def within(place: Place | None):
     return jax.set_mesh(place.mesh) if place and place.together else nullcontext()
 
 
+@contextmanager
+def apart() -> Iterator[None]:
+    """On no mesh but what is named in here: where `jax.set_mesh` has set one, jax would use all of it for anything."""
+    with jax.set_mesh(Mesh(np.empty((), object), ())):
+        yield
+
+
 def settled(tree: Any, place: Place | None, like: Any = None, name: str = "") -> Any:
     """The same arrays on the devices of a place, each split as it was, or as its like is, but for the points' axis.
 
@@ -134,21 +147,18 @@ def settled(tree: Any, place: Place | None, like: Any = None, name: str = "") ->
         ValueError: an array is split over an axis that the mesh has not, or unevenly, or cannot be had from another
             process.
     """
-    if place is None:
-        return jax.device_put(tree)
     leaves, structure = jax.tree_util.tree_flatten_with_path(tree)
     likes = [leaf for _, leaf in leaves] if like is None else jax.tree.leaves(like)
-    put = _joint if place.together else _single
+    put = partial(_joint, place.mesh) if place and place.together else _single
     placed = [
-        put(leaf, place.mesh, other, name + jax.tree_util.keystr(path))
-        for (path, leaf), other in zip(leaves, likes, strict=True)
+        put(leaf, other, name + jax.tree_util.keystr(path)) for (path, leaf), other in zip(leaves, likes, strict=True)
     ]
     return jax.tree.unflatten(structure, placed)
 
 
-def _single(leaf: Any, mesh: Mesh, like: Any, name: str) -> jax.Array:
+def _single(leaf: Any, like: Any, name: str) -> jax.Array:
     """On one device, from which it is copied to the others."""
-    del mesh, like
+    del like
     if not isinstance(leaf, jax.Array) or len(leaf.sharding.device_set) == 1:
         return jax.device_put(leaf)
     if not (leaf.is_fully_addressable or leaf.is_fully_replicated):
@@ -159,7 +169,7 @@ def _single(leaf: Any, mesh: Mesh, like: Any, name: str) -> jax.Array:
     return jnp.asarray(np.asarray(leaf))
 
 
-def _joint(leaf: Any, mesh: Mesh, like: Any, name: str) -> jax.Array:
+def _joint(mesh: Mesh, leaf: Any, like: Any, name: str) -> jax.Array:
     """Over all devices."""
     if not isinstance(leaf, jax.Array):
         leaf = np.asarray(leaf)

@@ -202,9 +202,7 @@ def _programs(task: Task, piece: Any, plan: Plan) -> Programs:
     place, count = task.place, plan.points * (task.place.workers if task.place else 1)
     together = place is not None and place.together
     shaped = partial(jax.ShapeDtypeStruct, sharding=on_all(place) if together else None)
-    constants = phases.constants
-    if together:
-        constants = settled(constants, place, name="what the loss closes over")
+    constants = settled(phases.constants, place, name="what the loss closes over")
     arguments = constants, origin, along, [shaped(leaf.shape, leaf.dtype) for leaf in leaves]
     several = [shaped((count, *leaf.shape), leaf.dtype) for leaf in fresh]
     shapes = jax.eval_shape(prepare, *arguments)[0], shaped((count, len(along)), real_dtype()), several

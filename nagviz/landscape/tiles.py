@@ -22,8 +22,7 @@ import jax
 import numpy as np
 from jax.extend.core import Literal
 
-from nagviz.landscape.peers import whole
-from nagviz.landscape.shards import sharers
+from nagviz.landscape.shards import row_blocks, sharers
 
 
 class Tiles(NamedTuple):
@@ -86,9 +85,10 @@ def _digest(tree: Any) -> str:
             continue
         if hasattr(leaf, "dtype") and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             leaf = jax.random.key_data(leaf)
-        array = np.ascontiguousarray(whole(leaf) if sharers([leaf]).count > 1 else leaf)
-        total.update(f"{array.dtype}{array.shape}".encode())
-        total.update(array.reshape(-1).view(np.uint8))
+        blocks = row_blocks(leaf) if sharers([leaf]).count > 1 else [leaf := np.asarray(leaf)]
+        total.update(f"{leaf.dtype}{leaf.shape}".encode())
+        for block in blocks:
+            total.update(np.ascontiguousarray(block).reshape(-1).view(np.uint8))
     return total.hexdigest()
 
 

@@ -180,11 +180,17 @@ def on_four_devices():
     def of_net(p, batch):
         return jnp.mean(((jnp.tanh(batch["x"] @ p["a"] + p["b"]) * p["c"]).sum(1) - batch["y"]) ** 2)
 
-    def trained(params, **options):
-        optimizer = nv.nag(0.05, restart=nv.gradient_restart())
-        return list(
-            train(of_net, params, optimizer, steps=20, snapshots=[1, 7, 20], batches=batches, chunk=10, **options)
-        )
+    def naming(p, batch):
+        """The same, by a model that names an axis of the mesh that it is trained on."""
+        parts = jax.sharding.PartitionSpec("data")
+        explicit = jax.sharding.AxisType.Explicit in jax.sharding.get_abstract_mesh().axis_types
+        lay = jax.sharding.reshard if explicit else jax.lax.with_sharding_constraint
+        return of_net(p, jax.tree.map(lambda leaf: lay(leaf, parts), batch))
+
+    def trained(params, mesh=None):
+        optimizer, loss = nv.nag(0.05, restart=nv.gradient_restart()), of_net if mesh is None else naming
+        options = {"batches": batches, "chunk": 10, "mesh": mesh}
+        return list(train(loss, params, optimizer, steps=20, snapshots=[1, 7, 20], **options))
 
     alone = whole(trained(params))
 

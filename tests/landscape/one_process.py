@@ -15,12 +15,13 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import nagviz as nv
-from nagviz.landscape import parameters
+from nagviz.landscape import parameters, shards
 from nagviz.landscape.surface import Question, ask
 from nagviz.landscape.sweep import Plan, compiler
 
 X, Y = np.linspace(-1, 1, 5), np.linspace(-2, 2, 3)  # 15 points: no number of devices divides them
 FIXED = nv.Effort(points=2, way="map", linear=True)  # so that nothing is compiled to be tried
+shards._BLOCK = 20  # bytes: arrays of several processes are read in parts
 TILES = FIXED._replace(tile=2)  # nine of them
 
 
@@ -39,6 +40,18 @@ def setting(seed=0):
 def cut(mesh=None, *, seed=0, effort=FIXED, **options):
     loss, plane, data = setting(seed)
     return nv.evaluate(loss, plane, X, Y, batches=data, effort=effort, mesh=mesh, **options)
+
+
+def laid_out(mesh):
+    """The slice of a plane and of data that lie on all devices, where that mesh is set: without a mesh, and on it."""
+    loss, plane, data = setting()
+    given, rows = jax.process_count() == 1, PartitionSpec(*mesh.axis_names)
+    spread = lambda tree, spec: jax.tree.map(lambda leaf: laid(np.asarray(leaf), mesh, spec), tree)  # noqa: E731
+    with jax.set_mesh(mesh):
+        there = nv.Plane(*(spread(part, PartitionSpec()) for part in (plane.origin, plane.axes)))
+        batches = [spread(data[0], rows if given else PartitionSpec()), spread(data[1], PartitionSpec())]
+        slices = [nv.evaluate(loss, there, X, Y, batches=batches, effort=FIXED, mesh=each) for each in (None, mesh)]
+    return [made.values.tolist() for made in slices]
 
 
 def recomputed(mesh=None):
@@ -92,6 +105,12 @@ def network(mesh=None, *, effort=FIXED, **options):
     return [[part[name].tolist() for name in ("loss", "norm")] for part in (made.values, made.gradient)]
 
 
+def network_within(mesh):
+    """The same, where the caller has set the mesh for all that jax does."""
+    with jax.set_mesh(mesh):
+        return network(mesh)
+
+
 def networks(folder):
     """Of several processes each holds one of the two models, and then a half of both."""
     devices = np.array(jax.devices()).reshape(2, 2)
@@ -99,11 +118,11 @@ def networks(folder):
         kinds = {
             kind.name: Mesh(devices, NAMES, axis_types=(kind, kind)) for kind in (AxisType.Auto, AxisType.Explicit)
         }
-        return {name: network(mesh) for name, mesh in kinds.items()}
+        return {name: network_within(mesh) for name, mesh in kinds.items()}
     own = Mesh(devices, NAMES, axis_types=(AxisType.Explicit,) * 2)
     halves = Mesh(devices.T, NAMES, axis_types=(AxisType.Auto,) * 2)
     return {
-        "own": network(own),
+        "own": network_within(own),
         "halves": network(halves, store=folder / "halves"),
         "estimated": network(halves, effort=nv.Effort()),
     }
@@ -248,6 +267,7 @@ def evaluates(folder, mesh):
     made = cut(explicit, gradient=True, report=lambda done, total: rows.append(done))
     found = {"Explicit": plain(made), "rows": rows, "Auto": plain(cut(mesh, gradient=True))}
     found |= {"networks": networks(folder), "recomputed": recomputed(mesh).tolist(), "refined": refined(mesh).tolist()}
+    found |= {"laid out": [*laid_out(mesh), *laid_out(explicit)]}
     found |= by_itself(folder) if alone else {"together": together(folder, mesh)}
     print(json.dumps(found), flush=True)
 
@@ -269,7 +289,10 @@ def together(folder, mesh):
         "path": path(folder),
         "gram": nv.gram(network_setting(Mesh(np.array(jax.devices()).reshape(2, 2), NAMES))[1]).tolist(),
         "another": refusal(partial(cut, mesh, effort=TILES, store=store, seed=1)),
-        "unlike": refusal(partial(cut, mesh, effort=TILES, store=folder / "none", seed=jax.process_index())),
+        "unlike": [
+            refusal(partial(cut, mesh, effort=TILES, store=each, seed=jax.process_index()))
+            for each in (folder / "none", None)
+        ],
     }
 
 

@@ -84,6 +84,15 @@ def test_devices_and_processes_give_the_slice_of_one_device(seen):
             np.testing.assert_allclose(gradient, alone.gradient, rtol=1e-5, atol=1e-6)
 
 
+def test_it_does_not_matter_where_parameters_and_data_lie_and_which_mesh_is_set(seen):
+    """As data-parallel training leaves them."""
+    alone = cut()
+    for run in seen["runs"]:
+        assert len(run["laid out"]) == 4
+        for values in run["laid out"]:
+            np.testing.assert_allclose(values, alone.values, rtol=1e-6)
+
+
 def test_statistics_and_refinement_are_spread_too(seen):
     for run in seen["runs"]:
         np.testing.assert_allclose(run["recomputed"], HERE["recomputed"](), rtol=1e-6)
@@ -202,7 +211,8 @@ def test_processes_refuse_the_tiles_of_another_slice_and_unlike_inputs_together(
     for run in seen["both"]:
         assert "holds tiles of another slice, with another axes (" in run["together"]["another"]
         assert "there, " in run["together"]["another"]
-        assert "must be given the same inputs, but axes, data differ" in run["together"]["unlike"]
+        for refused in run["together"]["unlike"]:
+            assert "must be given the same inputs, but axes, data differ" in refused
     assert not (seen["folder"] / "none").exists()
 
 
@@ -223,3 +233,5 @@ def test_a_mesh_that_does_not_fit_is_refused():
         cut(mesh)
     with pytest.raises(ValueError, match=r"jax\.make_mesh.*got int"):
         cut(4)
+    with pytest.raises(ValueError, match=r"mesh must have one axis, or several, auto or explicit, got {} of \(\)"):
+        cut(Mesh(np.array(jax.devices()[0]), ()))
