@@ -194,7 +194,7 @@ def read(file: Path, *kinds: str, part: str | None = None, lazy: bool = False) -
             f"{file} holds no {part!r}, only {', '.join(dict.fromkeys(parts.values()))}; name one of those"
         )
     wanted = [name for name in inner if part is None or parts[name] in ("step", part)]
-    arrays = {name: _open(file, name, inner[name]) for name in wanted}
+    arrays = {name: open_array(file, name, inner[name]) for name in wanted}
     if not lazy:
         arrays = {name: array._replace(data=fetch(file, name, array.data)) for name, array in arrays.items()}
     return Group(kind, arrays, restored(attributes))
@@ -229,7 +229,8 @@ def _read_head(file: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return attributes, inner
 
 
-def _open(file: Path, name: str, facts: Mapping[str, Any]) -> Named:
+def open_array(file: Path, name: str, facts: Mapping[str, Any]) -> Named:
+    """An array of a group, left on disk, of which no chunk is lost."""
     import tensorstore as ts
 
     try:

@@ -60,6 +60,26 @@ def agreed(team: Team, work: Callable[[], Any]) -> Any:
     return told["found"]
 
 
+def by_all(team: Team, work: Callable[[], None], word: str) -> None:
+    """Do what each process has to do, and go on where all could.
+
+    Args:
+        team: who calls this.
+        work: what this one does.
+        word: what that is, such as "write".
+    """
+    failed = None
+    try:
+        work()
+    except (OSError, ValueError) as error:
+        failed = error
+    others = of_all(team, np.array(failed is not None))
+    if failed:
+        raise failed
+    if others.any():
+        raise OSError(f"process {int(np.flatnonzero(others)[0])} could not {word} its part")
+
+
 def of_first(team: Team, array: np.ndarray) -> np.ndarray:
     """The first process's array; the others give one of its shape and type."""
     if team.count == 1:

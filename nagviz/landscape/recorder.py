@@ -22,7 +22,7 @@ from __future__ import annotations
 import json
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,8 +34,18 @@ import numpy as np
 from nagviz.landscape import arrays as disk
 from nagviz.landscape.arrays import Group, Named, named
 from nagviz.landscape.parameters import Params, by_path
-from nagviz.landscape.peers import ALONE, Team, agreed, of_all
-from nagviz.landscape.shards import Window, index_of, is_split, owned, read_window, sharers, split_of
+from nagviz.landscape.peers import ALONE, Team, agreed, by_all
+from nagviz.landscape.shards import (
+    Window,
+    index_of,
+    is_split,
+    owned,
+    owners,
+    read_window,
+    require_alike,
+    sharers,
+    split_of,
+)
 from nagviz.landscape.storage import leaf_arrays
 
 _CHUNK = 1 << 22  # bytes of a chunk at most
@@ -71,7 +81,7 @@ class Recorder:
     file: Path
     kind: str
     attributes: dict[str, Any]
-    like: dict[str, dict[str, np.ndarray]]  # by name and by path: no row of each leaf, of its own type
+    like: dict[str, dict[str, jax.ShapeDtypeStruct]]  # by name and by path: each leaf of a row, and how it is split
     metadata: dict[str, dict[str, Any]]  # zarr's of each array, in that order; the last is that of the steps
     columns: list[Column]  # what this process writes of them
     rows: Rows
@@ -93,7 +103,7 @@ def open_recorder(
         file: a folder to be made.
         params: what a row is: arrays of the shapes and types of the parameters, or `jax.ShapeDtypeStruct`. Where they
             are split over several processes, all of these call this function and those below in the same way, with
-            rows that are split alike, and see one folder.
+            rows that are split alike (with an axis in front that is not), and see one folder.
         rows: how many are expected, if that is known; chunks are then no longer than the path. (The last chunk of each
             array takes its whole size on disk, however few rows are in it: up to 64 MB together.)
         resume: go on where a recording stands there, which must be of such rows; begin one where none does.
@@ -140,7 +150,7 @@ def begin(
     """A recorder of rows of any kind, trees by name, of the processes that record them together."""
     splits = _splits(row)
     group = Group(kind, _arrays(row, splits, rows), {**attributes, "facts": None})
-    like = {name: by_path(jax.tree.map(_no_rows, tree)) for name, tree in row.items()}
+    like = {name: by_path(jax.tree.map(_told, tree)) for name, tree in row.items()}
 
     def begun() -> bool:
         if file.exists():
@@ -153,7 +163,7 @@ def begin(
 
     fresh = agreed(team, begun)
     recorder = _recorder(file, group, like, splits, team)
-    return recorder if fresh else _resumed(recorder, group)
+    return recorder if fresh else _resumed(recorder)
 
 
 def _splits(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,8 +177,13 @@ def _splits(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _no_rows(leaf: Any) -> np.ndarray:
+    told = _told(leaf)
+    return np.empty((0, *told.shape), told.dtype)
+
+
+def _told(leaf: Any) -> jax.ShapeDtypeStruct:
     kind = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
-    return np.empty((0, *np.shape(leaf)), kind)
+    return jax.ShapeDtypeStruct(np.shape(leaf), kind, sharding=split_of(leaf))
 
 
 def _arrays(row: Mapping[str, Any], splits: Mapping[str, Any], rows: int | None) -> dict[str, Named]:
@@ -220,21 +235,22 @@ def _chunk(array: np.ndarray, target: float, rows: int, split: Any) -> tuple[int
 
 
 def _recorder(file: Path, group: Group, like: dict, splits: Mapping[str, Any], team: Team) -> Recorder:
-    there, inner = disk.read_head(file, group.kind)
+    there, inner = agreed(team, lambda: disk.read_head(file, group.kind))
     _require_same(file, group, there, inner)
     metadata, columns = {name: inner[name] for name in group.arrays}, []
     for name, facts in metadata.items():
-        store, parts = _endless(file / name, facts), owned(splits.get(name), tuple(facts["shape"][1:]), team)
-        columns += [Column(name, store, window) for window in parts]
-        _require_edges(file, name, facts, parts)
+        store, split, shape = _endless(file / name, facts), splits.get(name), tuple(facts["shape"][1:])
+        if split is not None:
+            _require_edges(file, name, facts, owners(split, shape))
+        columns += [Column(name, store, window) for window in owned(split, shape, team)]
     held = [np.empty(_chunk_shape(column), column.store.dtype.numpy_dtype) for column in columns]
     attributes = {name: value for name, value in group.attributes.items() if name != "facts"}
     rows, known = Rows(0, None, held), np.empty(0, np.int64)
     return Recorder(file, group.kind, attributes, like, metadata, columns, rows, 0, known, team=team)
 
 
-def _require_edges(file: Path, name: str, facts: Mapping[str, Any], parts: Sequence[Window]) -> None:
-    """Refuse parts of which two would be written to one chunk."""
+def _require_edges(file: Path, name: str, facts: Mapping[str, Any], parts: Iterable[Window]) -> None:
+    """Refuse parts, of whatever process, of which two would be written to one chunk."""
     sizes, chunk = facts["shape"][1:], facts["chunk_grid"]["configuration"]["chunk_shape"][1:]
     for window in parts:
         for (start, stop), size, step in zip(window, sizes, chunk, strict=True):
@@ -256,14 +272,20 @@ def _chunk_shape(column: Column) -> tuple[int, ...]:
     return (column.store.chunk_layout.write_chunk.shape[0], *(stop - start for start, stop in column.window))
 
 
-def _resumed(recorder: Recorder, group: Group) -> Recorder:
-    file = recorder.file
-    disk.read(file, group.kind, lazy=True)  # refuses a path of which a chunk is lost
-    steps = disk.read(file, group.kind, part="step").arrays["step"].data
-    for column, chunk in zip(recorder.columns, recorder.rows.held, strict=True):
-        part = len(steps) % len(chunk)
-        rows = slice(len(steps) - part, len(steps))
-        chunk[:part] = disk.fetch(file, column.name, column.store[rows, *index_of(column.window)])
+def _resumed(recorder: Recorder) -> Recorder:
+    file, told = recorder.file, recorder.metadata
+    known = agreed(recorder.team, lambda: disk.fetch(file, "step", disk.opened(file / "step", told["step"])).tolist())
+    steps = np.array(known, np.int64)
+
+    def fetch() -> None:
+        for name, facts in told.items():
+            disk.open_array(file, name, facts)  # refuses a path of which a chunk is lost
+        for column, chunk in zip(recorder.columns, recorder.rows.held, strict=True):
+            part = len(steps) % len(chunk)
+            rows = slice(len(steps) - part, len(steps))
+            chunk[:part] = disk.fetch(file, column.name, column.store[rows, *index_of(column.window)])
+
+    by_all(recorder.team, fetch, "read")
     recorder.rows = Rows(len(steps), int(steps[-1]) if len(steps) else None, recorder.rows.held)
     recorder.committed, recorder.known = len(steps), steps
     return recorder
@@ -313,7 +335,8 @@ def append_rows(recorder: Recorder, steps: Sequence[int], params: Params, **more
         How many rows are new.
 
     Raises:
-        ValueError: steps that do not increase; rows unlike those the recorder was opened for (the leaf is named).
+        ValueError: steps that do not increase; rows unlike those the recorder was opened for (the leaf is named), or
+            such whose parts lie in other processes.
         OSError: the disk is full, or cannot be written.
     """
     steps, row = np.asarray(steps), {"params": params, **more}
@@ -383,14 +406,13 @@ def _leaves(recorder: Recorder, row: Mapping[str, Any], count: int) -> list[np.n
     return leaves
 
 
-def _leaf(name: str, like: np.ndarray, given: Any, count: int) -> np.ndarray:
+def _leaf(name: str, like: jax.ShapeDtypeStruct, given: Any, count: int) -> np.ndarray:
     array = given if is_split(given) else np.asarray(given)
-    if array.shape != (count, *like.shape[1:]):
-        raise ValueError(
-            f"{name} must have the shape {(count, *like.shape[1:])}, a row for each step, got {array.shape}"
-        )
+    if array.shape != (count, *like.shape):
+        raise ValueError(f"{name} must have the shape {(count, *like.shape)}, a row for each step, got {array.shape}")
     if not np.can_cast(array.dtype, like.dtype):
         raise ValueError(f"{name} must be {like.dtype}, as the recorder was opened for, got {array.dtype}")
+    require_alike(name, array, like, like.shape, "the recorder was opened with")
     return array
 
 
@@ -438,7 +460,7 @@ def commit_rows(recorder: Recorder) -> None:
 
 def _commit(recorder: Recorder) -> None:
     with _writing(recorder):
-        _by_all(recorder.team, lambda: _flush(recorder))
+        by_all(recorder.team, lambda: _flush(recorder), "write")
         _tell(recorder, recorder.rows.count)
     recorder.committed = recorder.rows.count
 
@@ -450,20 +472,6 @@ def _flush(recorder: Recorder) -> None:
         if part := count % len(chunk):
             _send(recorder, column, count - part, np.concatenate([chunk[:part], np.zeros_like(chunk[part:])]))
     _land(recorder)
-
-
-def _by_all(team: Team, work: Callable[[], None]) -> None:
-    """Do what each process has to do, and go on where all could."""
-    failed = None
-    try:
-        work()
-    except (OSError, ValueError) as error:
-        failed = error
-    others = of_all(team, np.array(failed is not None))
-    if failed:
-        raise failed
-    if others.any():
-        raise OSError(f"process {int(np.flatnonzero(others)[0])} could not write its part")
 
 
 def _tell(recorder: Recorder, count: int, facts: Mapping[str, Any] | None = None, last: Mapping[str, Any] = {}) -> None:
@@ -511,7 +519,7 @@ def _write_last(file: Path, row: Mapping[str, tuple[Named, Mapping[Window, np.nd
         for future in pending:
             future.result()
 
-    _by_all(team, write)
+    by_all(team, write, "write")
     return told
 
 

@@ -34,16 +34,68 @@ def owned(sharding: Any, shape: tuple[int, ...], team: Team) -> list[Window]:
     """The parts of an array that this process, and no other one of a team, answers for."""
     if sharding is None:
         return [] if team.number else [tuple((0, size) for size in shape)]
-    owners: dict[Window, Any] = {}
-    for device, index in sharding.devices_indices_map(shape).items():
-        owners.setdefault(window_of(index, shape), device)
-    return [window for window, device in owners.items() if device.process_index == jax.process_index()]
+    return [window for window, at in owners(sharding, shape).items() if at == jax.process_index()]
+
+
+def owners(sharding: Any, shape: tuple[int, ...]) -> dict[Window, int]:
+    """All parts of an array, and the process that answers for each: every process finds the same."""
+    found: dict[Window, int] = {}
+    for at, window in _holders(sharding, shape):
+        found.setdefault(window, at)
+    return found
+
+
+def _holders(sharding: Any, shape: tuple[int, ...]) -> list[tuple[int, Window]]:
+    """Which process has which part of an array."""
+    parts = sharding.devices_indices_map(shape).items()
+    return [(device.process_index, window_of(index, shape)) for device, index in parts]
 
 
 def sharers(leaves: Iterable[Any]) -> Team:
-    """The processes that hold arrays together, each a part; this one alone where it has them whole."""
-    splits = filter(None, map(split_of, leaves))
-    return ALONE if all(sharding.is_fully_addressable for sharding in splits) else everyone()
+    """The processes that hold arrays together, each a part; this one alone where it has them whole.
+
+    Raises:
+        ValueError: some are split over processes and others over the devices of one, for which nobody would answer.
+    """
+    splits = [leaf for leaf in leaves if split_of(leaf) is not None]
+    own = [leaf for leaf in splits if leaf.sharding.is_fully_addressable]
+    if own and len(own) < len(splits):
+        raise ValueError(
+            f"an array of shape {own[0].shape} is split over devices of one process by {own[0].sharding}, and others "
+            "over several processes; give all of them shardings of one mesh by jax.device_put"
+        )
+    return ALONE if len(own) == len(splits) else everyone()
+
+
+def require_alike(name: str, leaf: Any, like: Any, shape: tuple[int, ...], model: str) -> None:
+    """Refuse an array over several processes of which one has not the parts that it has of another array.
+
+    Every process knows where all parts are, so that all of them refuse it, or none.
+
+    Args:
+        name: of the array, for a reader.
+        leaf: the array.
+        like: the other one. Both may be stacked; a process then needs its parts of all points.
+        shape: of one point.
+        model: what the other one is called.
+    """
+    split, wanted = split_of(leaf), split_of(like)
+    if split is None or split.is_fully_addressable:
+        return
+    lead = tuple((0, size) for size in leaf.shape[: len(leaf.shape) - len(shape)])
+    parts = set() if wanted is None else {(at, _of_point(window, shape)) for at, window in _holders(wanted, like.shape)}
+    if not parts or not {(at, lead + window) for at, window in parts} <= set(_holders(split, leaf.shape)):
+        layout = (
+            wanted and f"{wanted}: by jax.device_put, its devices in that order, None for an axis of points in front"
+        )
+        raise ValueError(
+            f"{name} must be laid out over processes as {model}, {layout or 'whole in each'}; it has {split}"
+        )
+
+
+def _of_point(window: Window, shape: tuple[int, ...]) -> Window:
+    """The part of one point that a part of stacked ones is."""
+    return window[len(window) - len(shape) :]
 
 
 def total(team: Team, value: np.ndarray) -> np.ndarray:
@@ -85,10 +137,14 @@ def row_blocks(leaf: jax.Array) -> Iterator[np.ndarray]:
 
 def windows_for_sum(leaves: Sequence[Any], shape: tuple[int, ...], team: Team) -> list[Window]:
     """Windows of arrays of one shape, that may be stacked, such that all processes together go through all once."""
-    if (split := next(filter(is_split, leaves), None)) is not None:
-        mine = [shard.index for shard in split.addressable_shards if shard.replica_id == 0]
-        return [window_of(index[len(index) - len(shape) :], shape) for index in mine]
-    return [] if team.number else _by_chunks(leaves, shape)
+    splits = [leaf for leaf in leaves if is_split(leaf)]
+    if not splits:
+        return [] if team.number else _by_chunks(leaves, shape)
+    like = min(splits, key=np.ndim)
+    for leaf in splits:
+        require_alike(f"an array of shape {leaf.shape}", leaf, like, shape, "the array that it goes with")
+    windows = owned(like.sharding, like.shape, team)
+    return list(dict.fromkeys(_of_point(window, shape) for window in windows))  # points may be split as well
 
 
 def windows_here(leaves: Sequence[Any], shape: tuple[int, ...]) -> list[Window]:

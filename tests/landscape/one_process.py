@@ -15,6 +15,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import nagviz as nv
+from nagviz.landscape import arrays as disk
 from nagviz.landscape import parameters, shards
 from nagviz.landscape.surface import Question, ask
 from nagviz.landscape.sweep import Plan, compiler
@@ -207,6 +208,50 @@ def path(folder):
     }
 
 
+def laid_otherwise(folder):
+    """Rows and points whose parts are in other processes than those of the recorder and of the plane."""
+    mesh = Mesh(np.array(jax.devices()), ("model",))
+    other = Mesh(mesh.devices[::-1], ("model",))
+    own = Mesh(np.array(jax.local_devices()), ("model",))
+    recorder = records(folder / "otherwise.zarr", mesh, range(2), commit=False)
+    rows, (origin, *axes) = (
+        split(walk([2]), other, None),
+        (split({name: leaf[0] for name, leaf in walk([at]).items()}, mesh) for at in (8, 1, 5)),
+    )
+    told = {
+        "rows": refusal(lambda: nv.append_rows(recorder, [2], rows, loss=[1.0])),
+        "points": refusal(lambda: nv.project(nv.Plane(origin, tuple(axes)), rows)),
+        "own": refusal(lambda: nv.open_recorder(folder / "own.zarr", origin, more=split(walk([0]), own, None))),
+    }
+    back = {
+        name: jax.device_put(leaf, NamedSharding(mesh, PartitionSpec(None, *LAYOUT[name])))
+        for name, leaf in rows.items()
+    }
+    nv.append_rows(recorder, [2], back, loss=[1.0])
+    nv.finish_recorder(recorder)
+    return told
+
+
+def resumed_late(folder):
+    """Resumed by a process whose disk does not show yet what another one has written, or that has no parts to write."""
+    mesh = Mesh(np.array(jax.devices()), ("model",))
+    records(folder / "late.zarr", mesh, range(4))
+    read, late = disk.read_head, jax.process_index() == 1
+    disk.read_head = (lambda file, kind: read(file.with_name("not yet"), kind)) if late else read
+    told = refusal(lambda: records(folder / "late.zarr", mesh, range(4, 6), commit=False, resume=True))
+    disk.read_head = read
+    opened = disk.open_array
+    disk.open_array = (lambda file, name, facts: opened(file.with_name("not yet"), name, facts)) if late else opened
+    lost = refusal(lambda: records(folder / "late.zarr", mesh, range(4, 6), commit=False, resume=True))
+    disk.open_array = opened
+    if not late:
+        nv.open_recorder(folder / "whole.zarr", {"rows": np.zeros((8, 3), np.float32)})
+    both = Mesh(np.array(jax.devices()).reshape(2, 2), NAMES)  # each process has all parts, and the first writes them
+    halves = {"rows": laid(np.zeros((8, 3), np.float32), both, LAYOUT["rows"])}
+    edges = refusal(lambda: nv.open_recorder(folder / "whole.zarr", halves, resume=True))
+    return {"record": told, "chunks": lost, "edges": edges}
+
+
 def seen_alone(file, plane, mesh):
     """The same path kept by where it lies in the plane, begun by some and gone on with; what each wrote of its end."""
     for steps in (range(4), range(3, 9)):
@@ -223,10 +268,13 @@ def seen_alone(file, plane, mesh):
 
 
 def in_memory():
-    """The coordinates of a split path that was never on disk, through its end and through its mean."""
-    kept = nv.Trajectory(np.arange(9), split(walk(range(9)), Mesh(np.array(jax.devices()), ("model",)), None))
+    """The coordinates of a split path that was never on disk, by its end and mean; of one whose points are split."""
+    mesh = Mesh(np.array(jax.devices()), ("model",))
+    kept = nv.Trajectory(np.arange(9), split(walk(range(9)), mesh, None))
     planes = [nv.pca_plane(kept, centred=centred) for centred in (False, True)]
-    return [nv.project(plane, kept).coordinates.tolist() for plane in planes]
+    spread = {name: laid(leaf, mesh, PartitionSpec("model")) for name, leaf in walk(range(8)).items()}
+    seen = [nv.project(plane, kept) for plane in planes] + [nv.project(planes[0], spread)]
+    return [each.coordinates.tolist() for each in seen]
 
 
 def unwritable(recorder):
@@ -287,6 +335,8 @@ def together(folder, mesh):
         "values": resumed.values.tolist(),
         "three devices": cut(Mesh(np.array(jax.devices()[:3]), ("grid",))).values.tolist(),
         "path": path(folder),
+        "otherwise": laid_otherwise(folder),
+        "late": resumed_late(folder),
         "gram": nv.gram(network_setting(Mesh(np.array(jax.devices()).reshape(2, 2), NAMES))[1]).tolist(),
         "another": refusal(partial(cut, mesh, effort=TILES, store=store, seed=1)),
         "unlike": [

@@ -150,13 +150,35 @@ def test_a_path_of_split_parameters_is_written_by_those_that_hold_them_and_read_
     assert [chunk[1:] for chunk in chunks] == [(2, 3), (2, 2)]
 
 
+def test_rows_and_points_that_are_laid_out_otherwise_are_refused_by_all_processes_alike(seen):
+    told = [run["together"]["otherwise"] for run in seen["both"]]
+    assert told[0] == told[1]
+    assert "params['columns'] must be laid out over processes as the recorder was opened with" in told[0]["rows"]
+    assert "an array of shape (1, 2, 8) must be laid out over processes as the array that" in told[0]["points"]
+    assert all("spec=" in told[0][what] and "by jax.device_put" in told[0][what] for what in ("rows", "points"))
+    assert "is split over devices of one process" in told[0]["own"]
+    assert not (seen["folder"] / "own.zarr").exists()
+    path, _ = nv.load_trajectory(seen["folder"] / "otherwise.zarr")  # as the words say
+    for name, leaf in HERE["walk"](range(3)).items():
+        np.testing.assert_array_equal(path.params[name], leaf)
+
+
+def test_a_process_whose_disk_lags_goes_on_with_the_others_or_all_stop(seen):
+    told = [run["together"]["late"] for run in seen["both"]]
+    assert [part["record"] for part in told] == [None, None]
+    assert "process 1 could not read its part" in told[0]["chunks"]
+    assert "missing or damaged" in told[1]["chunks"]
+    assert all("was begun in parts of [8, 3], of which [[0, 4], [0, 3]] is no" in part["edges"] for part in told)
+
+
 def test_the_plane_of_a_split_path_is_found_without_gathering_it(seen):
     path = nv.Trajectory(np.arange(9), HERE["walk"](range(9)))
     plane = nv.pca_plane(path)
     expected = nv.project(plane, path)
     centred = nv.project(nv.pca_plane(path, centred=True), path)
-    for found, alone in zip(seen["runs"][0]["in memory"], (expected, centred), strict=True):
-        np.testing.assert_allclose(found, alone.coordinates, rtol=1e-5, atol=1e-6)
+    alone = [expected.coordinates, centred.coordinates, expected.coordinates[:8]]
+    for found, coordinates in zip(seen["runs"][0]["in memory"], alone, strict=True):
+        np.testing.assert_allclose(found, coordinates, rtol=1e-5, atol=1e-6)
     products = nv.gram(HERE["network_setting"]()[1])
     for run in seen["both"]:  # each of them holds all parts of that plane, which count once
         np.testing.assert_allclose(run["together"]["gram"], products, rtol=1e-6)
