@@ -122,7 +122,8 @@ class Phases(NamedTuple):
     prepare: Callable[..., list]  # (constants, origin, axes, data) -> held: arrays and `Affine`s
     point: Callable[..., list]  # (held, coordinates, extra) -> the function's outputs
     constants: list  # what the function closed over, as arguments for `prepare`
-    held_bytes: int
+    leaves: tuple[int | None, ...]  # of each value held: the number of the parameters' leaf that it is, if it is one
+    held_bytes: int  # without those leaves, which whoever has the plane need not hold again
     moved: bool  # whether any work was taken out of `point`
 
 
@@ -153,10 +154,8 @@ def split(closed, params: int, axes: int, *, still=frozenset(), extra=0, linear=
     names = list(program.constants)
 
     def prepare(constants, origin, along, data):
-        start = [Affine(parts) for parts in zip(origin, *along, strict=True)]
-        start = [leaf.parts[0] if n in still else leaf for n, leaf in enumerate(start)]
         values = dict(zip(names, constants, strict=True)) | dict(
-            zip(program.inputs[:last], [*start, *data], strict=True)
+            zip(program.inputs[:last], [*leaves_of(origin, along, still), *data], strict=True)
         )
         for equation in before:
             _assign(values, equation, _carry(values, equation, kinds, axes + 1))
@@ -173,9 +172,16 @@ def split(closed, params: int, axes: int, *, still=frozenset(), extra=0, linear=
             _assign(values, equation, _max_of_slices(equation, *operands) if by_slices else _bind(equation, operands))
         return [_read(values, i) for i in program.outputs]
 
-    size = sum(_weight(program, kinds, i, axes + 1) for i in held)
+    numbers = {i: n for n, i in enumerate(program.inputs[:params])}
+    size = sum(_weight(program, kinds, i, axes + 1) for i in held if i not in numbers)
     moved = any(kinds[o] == AFFINE for e in before for o in e.outputs)
-    return Phases(prepare, point, list(program.constants.values()), size, moved)
+    return Phases(prepare, point, list(program.constants.values()), tuple(map(numbers.get, held)), size, moved)
+
+
+def leaves_of(origin: Sequence[Any], along: Sequence[Sequence[Any]], still=frozenset()) -> list[Any]:
+    """The leaves of a plane as they are held: what no axis moves is the origin's alone."""
+    leaves = enumerate(zip(origin, *along, strict=True))
+    return [parts[0] if n in still else Affine(parts) for n, parts in leaves]
 
 
 def materialise(value: Affine, coordinates) -> jax.Array:

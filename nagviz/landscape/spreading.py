@@ -19,7 +19,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from nagviz.landscape.peers import ALONE, Team, everyone, meeting, of_all
-from nagviz.landscape.shards import own_shards, window_of
+from nagviz.landscape.shards import window_of
 
 
 class Place(NamedTuple):
@@ -225,11 +225,6 @@ def spread(call, mesh: Mesh):
     """A function of (held, coordinates, fresh), over the devices by the points."""
     several, same = PartitionSpec("grid"), PartitionSpec()
     return jax.shard_map(call, mesh=mesh, in_specs=(same, several, several), out_specs=several, check_vma=False)
-
-
-def bytes_each(tree: Any) -> int:
-    """What arrays take on one of their devices."""
-    return sum(next(iter(own_shards(leaf).values())).data.nbytes for leaf in jax.tree.leaves(tree))
 
 
 def gathered(make, mesh: Mesh, advance: Callable[[int], None], samples: int):

@@ -24,7 +24,7 @@ from nagviz.landscape import affine
 from nagviz.landscape.batching import cut_batch, samples_in, shapes_in
 from nagviz.landscape.plane import Plane
 from nagviz.landscape.shards import is_split
-from nagviz.landscape.spreading import Place, bytes_each, on_all, settled, spread, within
+from nagviz.landscape.spreading import Place, on_all, settled, spread, within
 
 
 class Effort(NamedTuple):
@@ -87,7 +87,8 @@ class Programs(NamedTuple):
     arguments: tuple[Any, ...]  # of it: constants, origin, axes, data
     call: Any  # jitted, as in `Compiled`
     shapes: tuple[Any, ...]  # of its arguments
-    held_bytes: int  # of what the first hands to the second, besides the data
+    own: list[Any]  # of what the second is handed: the plane's leaves, and None for what the first makes, in its order
+    held_bytes: int  # of what the first makes
     moved: bool  # whether anything was taken out because it is linear
 
 
@@ -97,6 +98,7 @@ class Compiled(NamedTuple):
     prepare: Callable[[Any], tuple[list, jax.Array]]  # piece -> held, whether its parts are finite
     call: Callable[..., tuple[jax.Array, ...]]  # (held, coordinates (points, axes), fresh) -> (points, ...) each
     bytes: int  # at the most at one time
+    held: int  # bytes of what is held for a piece, on each device
     linear: bool  # whether anything was taken out because it is linear
 
 
@@ -157,7 +159,7 @@ def _as_one(parts: list[Compiled]) -> Compiled:
         outputs = [part.call(own, c, f) for part, own, (c, *f) in zip(parts, held, shares, strict=True)]
         return tuple(zip(*outputs, strict=True))
 
-    return Compiled(prepare, call, parts[0].bytes, parts[0].linear)
+    return parts[0]._replace(prepare=prepare, call=call)
 
 
 def programs(task: Task, piece: Any, plan: Plan) -> Programs:
@@ -178,11 +180,12 @@ def _programs(task: Task, piece: Any, plan: Plan) -> Programs:
         data = jax.tree.unflatten(tree, arguments[slice(*ends)])
         return task.function(params, data, jax.tree.unflatten(fresh_tree, arguments[ends[1] :]))
 
+    still = _still(along)
     phases = affine.split(
         jax.make_jaxpr(flat)(*origin, *leaves, *fresh),
         len(origin),
         len(along),
-        still=_still(along),
+        still=still,
         extra=len(fresh),
         linear=plan.linear,
         differentiate=task.order > 0,
@@ -190,7 +193,8 @@ def _programs(task: Task, piece: Any, plan: Plan) -> Programs:
 
     def prepare(constants, origin, along, data):
         held = phases.prepare(constants, origin, along, data)
-        return held, affine.all_finite(held)
+        made = [value for n, value in zip(phases.leaves, held, strict=True) if n is None]
+        return made, affine.all_finite(held)
 
     def call(held, coordinates, fresh):
         point = _DERIVED[task.order](phases.point)
@@ -205,18 +209,32 @@ def _programs(task: Task, piece: Any, plan: Plan) -> Programs:
     constants = settled(phases.constants, place, name="what the loss closes over")
     arguments = constants, origin, along, [shaped(leaf.shape, leaf.dtype) for leaf in leaves]
     several = [shaped((count, *leaf.shape), leaf.dtype) for leaf in fresh]
-    shapes = jax.eval_shape(prepare, *arguments)[0], shaped((count, len(along)), real_dtype()), several
+    plane = affine.leaves_of(origin, along, still)
+    own = [None if n is None else plane[n] for n in phases.leaves]
+    held = _filled(jax.tree.map(_shape, own), jax.eval_shape(prepare, *arguments)[0])
+    shapes = held, shaped((count, len(along)), real_dtype()), several
     if together:
         second = jax.jit(call, out_shardings=on_all(place))
     else:
         second = jax.jit(spread(call, place.mesh) if place else call)
-    return Programs(jax.jit(prepare), arguments, second, shapes, phases.held_bytes, phases.moved)
+    return Programs(jax.jit(prepare), arguments, second, shapes, own, phases.held_bytes, phases.moved)
+
+
+def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+
+
+def _filled(own: list[Any], made: list[Any]) -> list[Any]:
+    """What is held: the plane's leaves are not made anew, for a program's outputs are copies of its inputs."""
+    rest = iter(made)
+    return [next(rest) if leaf is None else leaf for leaf in own]
 
 
 def _compile(task: Task, piece: Any, plan: Plan) -> Compiled:
     """Both phases, compiled ahead of time."""
     made, place = programs(task, piece, plan), task.place
     together = place is not None and place.together
+    spread_over = place is not None and not together  # each device has the plane for itself
     with within(place):
         first = made.prepare.lower(*made.arguments).compile()
         if together:
@@ -226,20 +244,25 @@ def _compile(task: Task, piece: Any, plan: Plan) -> Compiled:
     def prepared(piece):
         data = jax.tree.leaves(piece)
         if together:
-            return place.run(first, *made.arguments[:3], settled(data, place))
-        held, finite = first(*made.arguments[:3], data)
-        return (jax.device_put(held, on_all(place)) if place else held), finite
+            fresh, finite = place.run(first, *made.arguments[:3], settled(data, place))
+        else:
+            fresh, finite = first(*made.arguments[:3], data)
+        held = _filled(made.own, fresh)
+        return (jax.device_put(held, on_all(place)) if spread_over else held), finite
 
     copied = jax.tree.leaves(piece) if plan.samples else []
-    most = _at_most(copied, _bytes(first), made.held_bytes, _bytes(second))
+    size = made.held_bytes + (sum(leaf.nbytes for leaf in jax.tree.leaves(made.own)) if spread_over else 0)
+    most = _at_most(copied, _bytes(first), size, _bytes(second))
     call = partial(place.run, second) if place and place.spans else second
-    return Compiled(prepared, call, most, made.moved)
+    return Compiled(prepared, call, most, size, made.moved)
 
 
 def _as_split(made: Programs, layouts: Any) -> Programs:
     """The same, what is handed over being split as the first one leaves it."""
+    layouts = _filled(jax.tree.map(lambda leaf: leaf.sharding, made.own), layouts)
     held = jax.tree.map(lambda leaf, layout: leaf.update(sharding=layout), made.shapes[0], layouts)
-    parts = [(leaf.sharding.shard_shape(leaf.shape), leaf.dtype) for leaf in jax.tree.leaves(held)]
+    fresh = [value for own, value in zip(made.own, held, strict=True) if own is None]
+    parts = [(leaf.sharding.shard_shape(leaf.shape), leaf.dtype) for leaf in jax.tree.leaves(fresh)]
     size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in parts)
     return made._replace(shapes=(held, *made.shapes[1:]), held_bytes=size)
 
@@ -320,9 +343,8 @@ def sweeper(
             del held
             chosen = compiled(piece, plan._replace(linear=False))
             held, finite = chosen.prepare(piece)
-        size = bytes_each(held)
-        if size <= room[0]:
-            room[0] -= size
+        if chosen.held <= room[0]:
+            room[0] -= chosen.held
             kept[name] = chosen, held
         return chosen, held
 

@@ -211,17 +211,27 @@ def test_the_compilers_count_holds_what_lives_together():
     task = Task(lambda p, b, fresh: (jnp.mean(jnp.tanh(b @ p["w"]) @ p["v"]),), NET)
     piece, plan = jnp.ones((64, 2)), sweep.Plan(64, 1, "map", True)
     made = sweep.compiler(task)(piece, plan)
-    held = sum(leaf.nbytes for leaf in jax.tree.leaves(made.prepare(piece)[0]))
     call = sweep._bytes(made.call)
-    assert made.bytes >= 2 * piece.nbytes + 2 * held + call
-    assert made.bytes >= 2 * piece.nbytes + held + 2 * call
+    assert made.bytes >= 2 * piece.nbytes + 2 * made.held + call
+    assert made.bytes >= 2 * piece.nbytes + made.held + 2 * call
     assert sweep.compiler(task)(piece, plan._replace(samples=None)).bytes == made.bytes - 2 * piece.nbytes
 
 
-@pytest.mark.parametrize("effort", [nv.Effort(budget=500), nv.Effort(budget=500, samples=1)])
+@pytest.mark.parametrize(("linear", "leaves"), [(True, "v"), (False, "vw")])
+def test_what_is_held_of_the_plane_is_the_plane_itself(linear, leaves):
+    """And no copy, of which every batch would have its own."""
+    task = Task(lambda p, b, fresh: (jnp.mean(jnp.tanh(b @ p["w"]) @ p["v"]),), NET)
+    made = sweep.compiler(task)(jnp.ones((64, 2)), sweep.Plan(None, 1, "map", linear))
+    held = jax.tree.leaves(made.prepare(jnp.ones((64, 2)))[0])
+    plane = {id(tree[name]) for tree in (NET.origin, *NET.axes) for name in leaves}
+    assert plane <= set(map(id, held))
+    assert made.held == sum(leaf.nbytes for leaf in held if id(leaf) not in plane)
+
+
+@pytest.mark.parametrize("effort", [nv.Effort(budget=400), nv.Effort(budget=400, samples=1)])
 def test_a_budget_that_one_point_of_a_sample_exceeds_is_refused(effort):
     big = RNG.normal(size=(5000, 2)).astype(np.float32), RNG.integers(0, 2, 5000)
-    with pytest.raises(ValueError, match=r"effort.budget is 500 bytes, but .* give a larger budget"):
+    with pytest.raises(ValueError, match=r"effort.budget is 400 bytes, but .* give a larger budget"):
         nv.evaluate(entropy, NET, X, Y, batches=[big], effort=effort)
 
 
