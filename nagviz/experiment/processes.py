@@ -71,7 +71,9 @@ def initialize(asked: str | None, patience: int, remedy: Callable[[], str]) -> M
         wait.start()
     if hasattr(jax.config, "jax_enable_preemption_service"):
         jax.config.update("jax_enable_preemption_service", False)  # or SIGTERM would be noted, and end nothing
-    interrupt = signal.signal(signal.SIGINT, signal.SIG_DFL)  # jax waits in C++, where Python would hear of none
+    interrupt = signal.getsignal(signal.SIGINT)
+    if interrupt is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # jax waits in C++, where Python would hear of none
     try:
         jax.distributed.initialize(*given, initialization_timeout=patience + 60)
     except (ValueError, RuntimeError) as error:
