@@ -3,8 +3,9 @@
     python experiments/benchmarks/scaling.py [--out plan.md] [--for cpu | v5e]
 
 Measured here: points per second against devices (forced ones of the CPU, which share its cores), points, inputs and
-parameters. Reckoned from that and from what the compiler counts: a slice and the training of a model of a billion
-parameters on named accelerators. With libtpu installed (the extra `tpu`) `--for v5e` has the TPU's own compiler count.
+parameters; how many models are held at a time. Reckoned from that and from what the compiler counts: a slice and the
+training of a model of a billion parameters on named accelerators. With libtpu installed (the extra `tpu`) `--for v5e`
+has the TPU's own compiler count.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -93,6 +95,38 @@ def measured():
         )
 
 
+def most_held(work, one):
+    """Bytes of all arrays of jax that live at a time while work is done, in units of one model."""
+    seen, done = [], threading.Event()
+
+    def watch():
+        while not done.wait(1e-3):
+            seen.append(sum(leaf.nbytes for leaf in jax.live_arrays() if not leaf.is_deleted()))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    work()
+    done.set()
+    watcher.join()
+    return max(seen) / one
+
+
+def models_held():
+    """By a slice and by training, of a model that is large beside its data."""
+    draw, batch = np.random.default_rng(0), {"x": np.ones((4, 512), np.float32)}
+    start = [jnp.asarray(draw.normal(size=(512, 512)) / 512**0.5, jnp.float32) for _ in range(6)]
+    one, axis = sum(kernel.nbytes for kernel in start), np.linspace(-1, 1, 9)
+
+    def trained():
+        batches = training.Batches({"x": jnp.asarray(batch["x"])}, 4, 0)
+        plan = {"steps": 60, "snapshots": range(10, 61, 10), "chunk": 10, "batches": batches, "observe": nv.iterate}
+        for _ in training.train(mlp_loss, start, nv.nag(1e-2), **plan):
+            pass
+
+    training_holds, plane = most_held(trained, one), nv.random_plane(start, 0)
+    return most_held(lambda: nv.evaluate(mlp_loss, plane, axis, axis, batches=[batch] * 2), one), training_holds
+
+
 # --- counted: a transformer -----------------------------------------------------------------------------------
 
 WIDTH, HEADS, LAYERS, VOCABULARY, SEQUENCES, LENGTH = 2048, 16, 19, 32768, 4, 1024
@@ -137,20 +171,23 @@ class Cost(NamedTuple):
 
     flops: float
     bytes: float  # read and written
+    room: float  # bytes that it holds at a time besides what it is given
 
     def __add__(self, other):
-        return Cost(self.flops + other.flops, self.bytes + other.bytes)
+        return Cost(*(one + more for one, more in zip(self, other, strict=True)))
 
     def times(self, factor):
-        return Cost(self.flops * factor, self.bytes * factor)
+        return Cost(*(factor * one for one in self))
 
 
 def counted(program, given, device):
     """The cost of a program compiled for a device, which need not be here."""
     here = jax.sharding.SingleDeviceSharding(device)
     placed = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), given)
-    found = program.lower(*placed).compile().cost_analysis()
-    return Cost(found["flops"], found["bytes accessed"])
+    compiled = program.lower(*placed).compile()
+    found, memory = compiled.cost_analysis(), compiled.memory_analysis()
+    room = memory.temp_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+    return Cost(found["flops"], found["bytes accessed"], room)
 
 
 BATCH = {"tokens": jax.ShapeDtypeStruct((SEQUENCES, LENGTH + 1), jnp.int32)}
@@ -202,16 +239,17 @@ class Accelerator(NamedTuple):
 
 ACCELERATORS = {
     "TPU v5e": Accelerator(197e12, 819e9, 16e9, 400e9, "docs.cloud.google.com/tpu/docs/v5e"),
-    "TPU v5p": Accelerator(459e12, 2765e9, 95e9, 600e9, "docs.cloud.google.com/tpu/docs/v5p-training"),
+    "TPU v5p": Accelerator(459e12, 2765e9, 95 * 2**30, 1200e9, "docs.cloud.google.com/tpu/docs/v5p-training"),
     "A100 SXM 80 GB": Accelerator(312e12, 2039e9, 80e9, 600e9, "glennklockwood.com/garden/processors/A100"),
-    "H100 SXM": Accelerator(989e12, 3350e9, 80e9, 900e9, "glennklockwood.com/garden/processors/h100"),
-    "MI300X": Accelerator(1307e12, 5300e9, 192e9, 896e9, "gpu.blog/gpus/instinct-mi300x-mi300x (memory, link); "
-                          "github.com/alpharomercoma/MI300X-vs-H200 (FLOP/s, bandwidth)"),
+    "H100 SXM": Accelerator(989e12, 3350e9, 80e9, 900e9, "glennklockwood.com/garden/processors/h100; "
+                            "nvidia.com/en-sg/technologies/hopper-architecture (links: both directions)"),
+    "MI300X": Accelerator(1307e12, 5300e9, 192e9, 896e9, "github.com/alpharomercoma/MI300X-vs-H200; "
+                          "gpu.blog/gpus/instinct-mi300x-mi300x (links)"),
 }  # fmt: skip
 
 
-def least_seconds(cost, chip):
-    """The roofline: neither the units nor the memory can be faster than their peaks."""
+def seconds_of(cost, chip):
+    """The roofline: an estimate, for what stays on the chip costs its memory nothing."""
     return max(cost.flops / chip.flops, cost.bytes / chip.bandwidth)
 
 
@@ -221,19 +259,19 @@ def table(head, rows):
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def slice_rows(point):
-    held = 2 * PARAMETERS * 4  # bytes: origin, two axes and the point
+def slice_rows(point, models):
+    held = 2 * PARAMETERS * models + point.room
     for name, chip in ACCELERATORS.items():
-        seconds = least_seconds(point, chip)
+        seconds = seconds_of(point, chip)
         bound = "FLOP/s" if point.flops / chip.flops > point.bytes / chip.bandwidth else "memory"
         hours = [seconds * BATCHES * grid**2 / 3600 for grid in (101, 1001)]
         yield [name, bound, f"{seconds * 1e3:.0f}", *(f"{h:,.1f}" for h in hours), chips_for(held, chip)]
 
 
-def training_rows(step):
-    held = 4 * PARAMETERS * 3  # bytes: parameters, velocity, gradient
+def training_rows(step, models):
+    held = 4 * PARAMETERS * models + step.room
     for name, chip in ACCELERATORS.items():
-        seconds, shared = least_seconds(step, chip), 2 * 4 * PARAMETERS / (chip.link / 2)
+        seconds, shared = seconds_of(step, chip), 2 * 4 * PARAMETERS / (chip.link / 2)
         hours = 20 * PARAMETERS / TOKENS * seconds / 3600
         yield [name, f"{seconds * 1e3:.0f}", f"{shared * 1e3:.0f}", f"{hours:,.0f}", chips_for(held, chip)]
 
@@ -244,7 +282,8 @@ def chips_for(size, chip):
 
 def cost_row(name, cost):
     each = cost.flops / PARAMETERS / TOKENS
-    return [name, f"{cost.flops:.3g}", f"{cost.bytes:.3g}", f"{cost.flops / cost.bytes:.0f}", f"{each:.2f}"]
+    sums = cost.flops, cost.bytes, cost.room
+    return [name, *(f"{one:.3g}" for one in sums), f"{cost.flops / cost.bytes:.0f}", f"{each:.2f}"]
 
 
 def chip_rows():
@@ -254,27 +293,30 @@ def chip_rows():
 
 
 def plan_text(flag, target, device):
+    slice_holds, training_holds = models_held()  # first, while nothing else is held
     point, step = whole(slicing_cost, device), whole(training_cost, device)
     return TEXT.format(
         flag=flag,
         jax=jax.__version__,
         cores=os.cpu_count(),
         measured="\n\n".join(measured()),
+        slice_holds=f"{slice_holds:.1f}",
+        training_holds=f"{training_holds:.1f}",
         model=f"{LAYERS} layers of width {WIDTH:,}, {PARAMETERS:,} parameters, in bfloat16, {TOKENS:,} tokens a batch",
         target=target,
         counted=table(
-            "of a batch|FLOP|bytes read and written|FLOP a byte|FLOP a token and parameter",
+            "of a batch|FLOP|bytes read and written|bytes held at work|FLOP a byte|FLOP a token and parameter",
             [cost_row("a point of a slice", point), cost_row("a step of NAG", step)],
         ),
-        chips=table("accelerator|bf16 TFLOP/s|memory GB/s|memory GB|links GB/s|source", chip_rows()),
+        chips=table("accelerator|bf16 TFLOP/s|memory GB/s|memory GB|links GB/s, both directions|source", chip_rows()),
         tokens=f"{TOKENS * BATCHES:,} tokens in {BATCHES} batches",
         rows=table(
-            "accelerator|bound by|ms a point and batch|chip hours, 101 x 101|chip hours, 1001 x 1001|chips to hold it",
-            slice_rows(point),
+            "accelerator|decided by|ms a point and batch|chip hours, 101 x 101|chip hours, 1001 x 1001|chips to hold",
+            slice_rows(point, slice_holds),
         ),
         steps=table(
-            "accelerator|ms a step|ms to share gradients|chip hours, 20 tokens a parameter|chips to hold it",
-            training_rows(step),
+            "accelerator|ms a step|ms to share gradients|chip hours, 20 tokens a parameter|chips to hold",
+            training_rows(step, training_holds),
         ),
     )
 
@@ -291,33 +333,51 @@ has a machine of its own.
 
 {measured}
 
+## Measured: models held at a time
+
+All arrays of jax that live at a time on one device, looked at every millisecond, of a perceptron whose parameters are
+large beside its data, in units of them:
+
+    {slice_holds} by a slice: the origin and the two axes, of which the caller's own are taken
+    {training_holds} by training with NAG, the iterate observed once a chunk: the start with its velocity, those of now,
+        copies of both for whoever takes the last three chunks, and what was observed
+
+What a compiled program holds while it runs is no such array, and is counted below.
+
 ## Counted: a transformer of a billion parameters
 
-{model}. The compiler for {target} counts, on one and on two layers, of which the others are copies:
+{model}.
+The compiler for {target} counts, on one and on two layers, of which the others are copies:
 
 {counted}
+
+What is held at work is, of a point, its parameters as far as they are needed at a time, and activations; of a step,
+gradients in float32, the parameters in bfloat16, and the activations of all layers, none of which is worked out again.
 
 ## Reckoned: named accelerators
 
 {chips}
 
-Peaks, as the vendors state them and these sources quote them; not checked here. Nothing runs faster than
+Peaks, as the vendors state them and these sources quote them; not checked here. For the time there is an estimate:
 
     seconds of a point and batch, or of a step = max(FLOP / peak FLOP/s, bytes / peak bytes/s)
 
-and a real program takes longer. The bytes are those of all arrays between the fused parts of the program, some of which
-stay on the chip: where memory is the bound, it may be lower. Points need nothing of one another, and any number of
-chips share them evenly:
+Its first part is a bound: no chip carries out the FLOP of this program faster, and a real one takes longer. Its second
+part is none: the bytes are those that go between the parts of the program as the compiler above fuses them, taken for
+all accelerators, though each has a compiler of its own and some of the bytes stay on the chip. Where memory decides,
+the time may be less or more. Points need nothing of one another, and any number of chips share them evenly:
 
     hours of a slice = seconds x batches x points / 3600 / chips
 
-A slice over {tokens}. The chips that it takes at least are those whose memory, 80% of it, holds the origin, two axes
-and the point in bfloat16, without activations.
+A slice over {tokens}. The chips to hold it are those whose memory, 80% of it,
+holds the {slice_holds} models in bfloat16 and what is held at work, all of it split evenly over them. What
+these tell one another is not counted.
 
 {rows}
 
-Training on 20 tokens a parameter (Hoffmann et al. 2022), likewise; parameters, velocity and gradient in float32.
-Chips that share a batch share gradients once a step: 2 x 4 bytes x parameters through half of the links (a ring).
+Training on 20 tokens a parameter (Hoffmann et al. 2022), likewise; the {training_holds} models are in float32.
+Chips that share a batch share gradients once a step: 2 x 4 bytes x parameters through half of the links, which is one
+direction (a ring).
 
 {steps}
 """
