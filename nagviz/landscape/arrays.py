@@ -17,11 +17,15 @@ import math
 import os
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import replace as replace_fields
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from nagviz.landscape.peers import ALONE, Team, agreed, by_all
 
 _VERSION = 1
 _CHUNK = 1 << 25  # bytes
@@ -31,10 +35,29 @@ _TYPES = {"bool", "float16", "float32", "float64", "complex64", "complex128"} | 
 }
 
 
+@dataclass(frozen=True)
+class Parts:
+    """An array of which several processes write each its parts."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    held: list[tuple[tuple, np.ndarray]]  # where, and the numbers there: of this process
+    chunk: tuple[int, ...]  # shape of each part
+
+    @property
+    def ndim(self) -> int:
+        """How many axes it has."""
+        return len(self.shape)
+
+    def astype(self, dtype: Any) -> Parts:
+        """The same in another type."""
+        return replace_fields(self, dtype=np.dtype(dtype), held=[(at, part.astype(dtype)) for at, part in self.held])
+
+
 class Named(NamedTuple):
     """An array and what is known about it."""
 
-    data: Any  # a NumPy array, or one on disk
+    data: Any  # a NumPy array, one on disk, or the parts of one
     dimensions: tuple[str, ...]
     attributes: dict[str, Any] = {}  # noqa: RUF012 - never written to
     chunk: tuple[int, ...] = ()  # shape of what is a file of its own; as many rows as fit if left out
@@ -50,23 +73,39 @@ class Group(NamedTuple):
 
 def named(data: Any, dimensions: tuple[str, ...], **attributes: Any) -> Named:
     """An array of a type that every reader has; its own type is an attribute where that differs."""
-    array = np.asarray(data)
+    array, chunk = (data, data.chunk) if isinstance(data, Parts) else (np.asarray(data), ())
     if array.dtype.name in _TYPES:
-        return Named(array, dimensions, attributes)
-    return Named(array.astype(np.float32), dimensions, attributes | {"dtype": array.dtype.name})
+        return Named(array, dimensions, attributes, chunk)
+    return Named(array.astype(np.float32), dimensions, attributes | {"dtype": array.dtype.name}, chunk)
 
 
-def write_arrays(folder: Path, arrays: Mapping[str, Named]) -> dict[str, Any]:
-    """Write arrays into a folder, each in the place of one of its name; what is told of them is returned."""
-    told = create_arrays(folder, arrays)
-    pending = [opened(folder / name, told[name]).write(array.data) for name, array in arrays.items()]
-    for future in pending:
-        future.result()
+def write_arrays(folder: Path, arrays: Mapping[str, Named], team: Team = ALONE) -> dict[str, Any]:
+    """Write arrays into a folder, each in the place of one of its name; what is told of them is returned.
+
+    Of several processes each writes the parts that it has, and the first one what is whole.
+    """
+    told = agreed(team, lambda: _create_arrays(folder, arrays))
+
+    def write() -> None:
+        pending = [
+            opened(folder / name, told[name])[at].write(part)
+            for name, array in arrays.items()
+            for at, part in _held(array.data, team)
+        ]
+        for future in pending:
+            future.result()
+
+    by_all(team, write, "write")
     return told
 
 
-def create_arrays(folder: Path, arrays: Mapping[str, Named]) -> dict[str, Any]:
-    """The same without their numbers, for several to write."""
+def _held(data: Any, team: Team) -> list[tuple[Any, np.ndarray]]:
+    if isinstance(data, Parts):
+        return data.held
+    return [] if team.number else [(..., data)]
+
+
+def _create_arrays(folder: Path, arrays: Mapping[str, Named]) -> dict[str, Any]:
     import tensorstore as ts
 
     for name, array in arrays.items():
@@ -75,23 +114,27 @@ def create_arrays(folder: Path, arrays: Mapping[str, Named]) -> dict[str, Any]:
     return {name: json.loads((folder / name / "zarr.json").read_text("utf-8")) for name in arrays}
 
 
-def write(file: Path, group: Group) -> None:
+def write(file: Path, group: Group, team: Team = ALONE) -> None:
     """Write a group whole or not at all; one that stands there is replaced, anything else is not touched."""
     file = Path(file)
-    _require_free(file)
+    agreed(team, lambda: _require_free(file))
     partial = file.with_name(f".{file.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
     try:
-        partial.mkdir(parents=True)
-        inner = write_arrays(partial, group.arrays)
-        replace(partial / "zarr.json", head(group.kind, group.attributes, inner))
+        agreed(team, lambda: _make_anew(partial))
+        inner = write_arrays(partial, group.arrays, team)
+        agreed(team, lambda: replace(partial / "zarr.json", head(group.kind, group.attributes, inner)))
     except ValueError as error:  # by which tensorstore tells of a full disk
         shutil.rmtree(partial, ignore_errors=True)
         raise OSError(f"{file} could not be written ({str(error).split(' [tensorstore_spec')[0]})") from error
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    _swap(partial, file)
+    agreed(team, lambda: _swap(partial, file))
+
+
+def _make_anew(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
 
 
 def _swap(partial: Path, file: Path) -> None:
@@ -113,7 +156,7 @@ def _where(folder: Path) -> dict[str, Any]:
 def _metadata(array: Named) -> dict[str, Any]:
     data = array.data
     rest = data.shape[1:]
-    lead = max(1, _CHUNK // max(1, data.itemsize * math.prod(rest)))
+    lead = max(1, _CHUNK // max(1, data.dtype.itemsize * math.prod(rest)))
     whole = [max(1, size) for size in (min(lead, data.shape[0]), *rest)] if data.ndim else []
     return {
         "shape": data.shape,

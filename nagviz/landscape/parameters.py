@@ -14,7 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from nagviz.landscape.peers import Team
-from nagviz.landscape.shards import Window, is_split, joined, read_window, sharers, windows_for_sum, windows_here
+from nagviz.landscape.shards import (
+    Window,
+    is_split,
+    joined,
+    read_window,
+    sharers,
+    split_of,
+    windows_for_sum,
+    windows_here,
+)
 
 Params = Any  # a pytree of arrays
 Rows = list[np.ndarray]  # the leaves of stacked points, each as (points, reals of the leaf)
@@ -71,6 +80,13 @@ def require_floating(name: str, tree: Params) -> None:
                 f"{name}{path} must be an array of floating-point numbers, got {kind}; "
                 "split what is trained from the rest of the state"
             )
+
+
+def require_here(name: str, tree: Any, remedy: str) -> None:
+    """Refuse an array that no process has whole."""
+    for path, leaf in by_path(tree).items():
+        if (split := split_of(leaf)) is not None and not split.is_fully_addressable:
+            raise ValueError(f"{name}{path} is split over processes, of which none has all of it; {remedy}")
 
 
 def leaves_like(

@@ -45,6 +45,7 @@ from nagviz.landscape.shards import (
     require_alike,
     sharers,
     split_of,
+    to_write,
 )
 from nagviz.landscape.storage import leaf_arrays
 
@@ -88,7 +89,7 @@ class Recorder:
     committed: int  # rows
     known: np.ndarray  # steps of the rows that were there when it was opened
     view: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None  # what is kept of a row that is too big
-    final: dict[str, tuple[Named, dict[Window, np.ndarray]]] | None = None  # of them the last, as `_last_row` has it
+    final: dict[str, Named] | None = None  # of them the last, as `_last_row` has it
     flying: deque = field(default_factory=deque)  # (writes that are under way, their bytes)
     torn: bool = False  # the last append or commit was interrupted
     team: Team = ALONE  # the processes that record together
@@ -355,21 +356,10 @@ def append_rows(recorder: Recorder, steps: Sequence[int], params: Params, **more
     return len(steps) - seen
 
 
-def _last_row(params: Params, team: Team) -> dict[str, tuple[Named, dict[Window, np.ndarray]]]:
-    """The last of stacked parameters: each array without its numbers, and a copy of the parts of this process."""
-    leaves, tree = jax.tree.flatten(params)
-    leaves = [leaf if is_split(leaf) else np.asarray(leaf) for leaf in leaves]
-    bare = jax.tree.unflatten(tree, [np.empty((0, *leaf.shape[1:]), leaf.dtype) for leaf in leaves])
-    row = {}
-    for (name, array), leaf in zip(leaf_arrays(LAST, bare, "step").items(), leaves, strict=True):
-        split, kind = split_of(leaf), array.data.dtype
-        empty, chunk = np.empty(leaf.shape[1:], kind), ()
-        if split is not None:
-            chunk = _chunk(np.empty((0, *split.shard_shape(leaf.shape)[1:]), kind), 0, 1, split)[1:]
-        windows = [window[1:] for window in owned(split, leaf.shape, team)]
-        parts = {window: read_window(leaf, window)[-1].astype(kind) for window in windows}
-        row[name] = Named(empty, array.dimensions[1:], array.attributes, chunk), parts
-    return row
+def _last_row(params: Params, team: Team) -> dict[str, Named]:
+    """The last of stacked parameters: a copy of it, or of the parts of this process."""
+    last = jax.tree.map(lambda leaf: to_write(team, [leaf], np.shape(leaf)[1:], lambda rows: rows[-1].copy()), params)
+    return leaf_arrays(LAST, last)
 
 
 def _recorded(recorder: Recorder, steps: np.ndarray) -> int:
@@ -501,26 +491,8 @@ def finish_recorder(recorder: Recorder, **facts: Any) -> None:
     json.dumps(disk.plain(facts), allow_nan=False)
     _commit(recorder)
     with _writing(recorder):
-        last = {} if recorder.final is None else _write_last(recorder.file, recorder.final, recorder.team)
+        last = {} if recorder.final is None else disk.write_arrays(recorder.file, recorder.final, recorder.team)
         _tell(recorder, recorder.committed, facts, last)
-
-
-def _write_last(file: Path, row: Mapping[str, tuple[Named, Mapping[Window, np.ndarray]]], team: Team) -> dict[str, Any]:
-    """Write what `_last_row` kept, each process its parts; what is told of the arrays is returned."""
-    arrays = {name: array for name, (array, _) in row.items()}
-    told = agreed(team, lambda: disk.create_arrays(file, arrays))
-
-    def write() -> None:
-        pending = [
-            disk.opened(file / name, told[name])[index_of(window)].write(part)
-            for name, (_, parts) in row.items()
-            for window, part in parts.items()
-        ]
-        for future in pending:
-            future.result()
-
-    by_all(team, write, "write")
-    return told
 
 
 @contextmanager

@@ -7,13 +7,14 @@ processes. So no process ever holds more than its own part of an array that is s
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
 from typing import Any
 
 import jax
 import numpy as np
 
+from nagviz.landscape.arrays import Parts
 from nagviz.landscape.peers import ALONE, Team, everyone, merged, of_all
 
 Window = tuple[tuple[int, int], ...]  # a part of an array: along each of its axes, from where to where
@@ -145,6 +146,30 @@ def windows_for_sum(leaves: Sequence[Any], shape: tuple[int, ...], team: Team) -
         require_alike(f"an array of shape {leaf.shape}", leaf, like, shape, "the array that it goes with")
     windows = owned(like.sharding, like.shape, team)
     return list(dict.fromkeys(_of_point(window, shape) for window in windows))  # points may be split as well
+
+
+def to_write(
+    team: Team, leaves: Sequence[Any], shape: tuple[int, ...], make: Callable[..., np.ndarray]
+) -> np.ndarray | Parts:
+    """An array that is made of others, or what this process has to write of it where those are split.
+
+    Args:
+        team: the processes that hold them.
+        leaves: the others, that may be stacked.
+        shape: of one point.
+        make: its numbers from theirs, whichever window they are of.
+    """
+    splits = [leaf for leaf in leaves if is_split(leaf)]
+    if not splits:
+        return make(*map(np.asarray, leaves))
+    windows = windows_for_sum(leaves, shape, team)
+    held = [((..., *index_of(window)), make(*(read_window(leaf, window) for leaf in leaves))) for window in windows]
+    nothing = make(
+        *(np.empty((*leaf.shape[: leaf.ndim - len(shape)], *(0 for _ in shape)), leaf.dtype) for leaf in leaves)
+    )
+    lead, like = nothing.shape[: nothing.ndim - len(shape)], min(splits, key=np.ndim)
+    part = like.sharding.shard_shape(like.shape)[like.ndim - len(shape) :]
+    return Parts((*lead, *shape), nothing.dtype, held, tuple(max(1, size) for size in (*lead, *part)))
 
 
 def windows_here(leaves: Sequence[Any], shape: tuple[int, ...]) -> list[Window]:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ import numpy as np
 
 from nagviz.landscape import arrays as disk
 from nagviz.landscape.arrays import Group, Named, named
-from nagviz.landscape.parameters import Params, leaf_keys
+from nagviz.landscape.parameters import Params, leaf_keys, require_here
+from nagviz.landscape.peers import ALONE, Team
 from nagviz.landscape.plane import Plane
+from nagviz.landscape.shards import sharers, to_write
 from nagviz.landscape.slicing import Slice
 from nagviz.landscape.trajectory import Trajectory
 
@@ -45,6 +48,7 @@ def save_slice(file: Path, cut: Slice) -> None:
         >>> nv.load_slice(file).values
         array([ 1.,  0., inf])
     """
+    require_here("cut", cut, "give jax.device_put(it, NamedSharding(mesh, PartitionSpec()))")
     disk.write(file, _pack_slice(cut))
 
 
@@ -60,8 +64,9 @@ def load_slice(file: Path) -> Slice:
 
 
 def save_trajectory(file: Path, trajectory: Trajectory, **facts: float) -> None:
-    """Write a path and facts about it as a zarr v3 group, whole or not at all; see `save_slice`."""
-    disk.write(file, _pack_trajectory(trajectory, facts))
+    """Write a path and facts about it as a zarr v3 group, whole or not at all; see `save_slice` and `save_plane`."""
+    team = sharers(jax.tree.leaves(trajectory.params))
+    disk.write(file, _pack_trajectory(trajectory, facts, team), team)
 
 
 def load_trajectory(
@@ -100,12 +105,16 @@ def open_trajectory(file: Path, like: Params | None = None, *, point: str = "par
 
 
 def save_plane(file: Path, plane: Plane) -> None:
-    """Write a plane as a zarr v3 group, whole or not at all; see `save_slice`."""
-    disk.write(file, _pack_plane(plane))
+    """Write a plane as a zarr v3 group, whole or not at all; see `save_slice`.
+
+    One that is split over several processes all of these write together, each the parts that it has, to one folder.
+    """
+    team = sharers(jax.tree.leaves(plane))
+    disk.write(file, _pack_plane(plane, team), team)
 
 
 def load_plane(file: Path, like: Params | None = None) -> Plane:
-    """Read a plane that `save_plane` wrote; arguments and errors are those of `load_trajectory`."""
+    """Read a plane that `save_plane` wrote, whole; arguments and errors are those of `load_trajectory`."""
     with telling(file):
         return _unpack_plane(disk.read(file, "plane"), like)
 
@@ -133,7 +142,10 @@ def to_numpy(record: Record) -> dict[str, np.ndarray]:
         >>> nv.from_numpy(held).labels
         ('direction',)
     """
-    group = _PACK[type(record)](record)
+    require_here(
+        "record", record, "save it by save_plane or save_trajectory, and give what load_plane or load_trajectory reads"
+    )
+    group = _PACK[type(record)](record if isinstance(record, Slice) else jax.tree.map(np.asarray, record))
     about = {name: [array.dimensions, array.attributes] for name, array in group.arrays.items()}
     text = json.dumps(disk.plain({"kind": group.kind, "attributes": group.attributes, "arrays": about}))
     return {name: array.data for name, array in group.arrays.items()} | {"attributes": np.array(text)}
@@ -198,9 +210,9 @@ def _unpack_slice(group: Group, like: None = None) -> Slice:
     return Slice(**{"y": None} | found)
 
 
-def _pack_trajectory(trajectory: Trajectory, facts: Mapping[str, float] | None = None) -> Group:
+def _pack_trajectory(trajectory: Trajectory, facts: Mapping[str, float] | None = None, team: Team = ALONE) -> Group:
     steps = named(trajectory.steps, ("step",), long_name="step")
-    leaves = leaf_arrays("params", trajectory.params, "step")
+    leaves = leaf_arrays("params", jax.tree.map(partial(_as_it_is, team), trajectory.params), "step")
     return Group("trajectory", {"step": steps, **leaves}, {"facts": facts or {}})
 
 
@@ -211,9 +223,12 @@ def _unpack_trajectory(group: Group, like: Params | None = None, point: str = "p
 _PLANE_FACTS = tuple(field.name for field in fields(Plane) if field.name not in ("origin", "axes"))
 
 
-def _pack_plane(plane: Plane) -> Group:
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *plane.axes)
-    packed = leaf_arrays("origin", plane.origin) | leaf_arrays("axes", stacked, "axis")
+def _pack_plane(plane: Plane, team: Team = ALONE) -> Group:
+    stacked = jax.tree.map(
+        lambda *leaves: to_write(team, leaves, np.shape(leaves[0]), lambda *parts: np.stack(parts)), *plane.axes
+    )
+    origin = jax.tree.map(partial(_as_it_is, team), plane.origin)
+    packed = leaf_arrays("origin", origin) | leaf_arrays("axes", stacked, "axis")
     return Group("plane", packed, {name: getattr(plane, name) for name in _PLANE_FACTS})
 
 
@@ -221,6 +236,10 @@ def _unpack_plane(group: Group, like: Params | None = None) -> Plane:
     stacked, structure = jax.tree.flatten(tree_of("axes", group, like, stacked=True))
     axes = tuple(jax.tree.unflatten(structure, leaves) for leaves in zip(*stacked, strict=True))
     return Plane(tree_of("origin", group, like), axes, **group.attributes)
+
+
+def _as_it_is(team: Team, leaf: Any) -> Any:
+    return to_write(team, [leaf], np.shape(leaf), np.asarray)
 
 
 _PACK = {Slice: _pack_slice, Trajectory: _pack_trajectory, Plane: _pack_plane}

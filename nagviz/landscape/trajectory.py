@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from nagviz.landscape.parameters import Params, leaves_like
+from nagviz.landscape.parameters import Params, leaves_like, require_here
 from nagviz.landscape.shards import is_split, joined, own_shards
 
 
@@ -46,8 +46,8 @@ def stack_snapshots(snapshots: Iterable[Params], steps: Sequence[int] | None = N
         The path, in host memory.
 
     Raises:
-        ValueError: no snapshot; one unlike the first (its first differing path is named); steps that are not
-            one increasing number for each.
+        ValueError: no snapshot; one unlike the first (its first differing path is named), or split over processes;
+            steps that are not one increasing number for each.
 
     Example:
         >>> import nagviz as nv
@@ -56,7 +56,7 @@ def stack_snapshots(snapshots: Iterable[Params], steps: Sequence[int] | None = N
         [  0 100] (2, 3)
     """
     # A leaf is copied, for a training step may have been given the array to reuse.
-    kept = [jax.tree.map(lambda leaf: np.array(leaf), snapshot) for snapshot in snapshots]
+    kept = [_copy(f"snapshots[{i}]", snapshot) for i, snapshot in enumerate(snapshots)]
     if not kept:
         raise ValueError("snapshots must hold at least one tree of parameters, got none")
     for i, snapshot in enumerate(kept):
@@ -67,6 +67,16 @@ def stack_snapshots(snapshots: Iterable[Params], steps: Sequence[int] | None = N
     if steps.shape != (len(kept),) or np.any(np.diff(steps) <= 0):
         raise ValueError(f"steps must be {len(kept)} increasing numbers, one for each snapshot, got {steps.tolist()}")
     return Trajectory(steps, jax.tree.map(lambda *leaves: np.stack(leaves), *kept))
+
+
+def _copy(name: str, snapshot: Params) -> Params:
+    require_here(
+        name,
+        snapshot,
+        "give nv.Trajectory(steps, jax.tree.map(lambda *leaves: jnp.stack(leaves), *snapshots)), which leaves each "
+        "process its parts, or record the path by open_recorder",
+    )
+    return jax.tree.map(lambda leaf: np.array(leaf), snapshot)
 
 
 def snapshot_steps(steps: int, *, every: int | None = None, count: int | None = None) -> np.ndarray:

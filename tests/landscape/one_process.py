@@ -263,8 +263,30 @@ def seen_alone(file, plane, mesh):
     whole = nv.Plane(origin, tuple(axes))
     own = nv.open_projection(file.with_name(f"own{jax.process_index()}.zarr"), whole)
     refused = refusal(lambda: nv.append_rows(own, [0], split(walk([0]), mesh, None)))
-    parts = [[name, window] for name, (_, parts) in recorder.final.items() for window in parts]
-    return {"parts": parts, "whole plane": refused}
+    finals = [[name, array.data.held] for name, array in recorder.final.items() if isinstance(array.data, disk.Parts)]
+    parts = [[name, str(at)] for name, held in finals for at, _ in held]
+    return {"parts": parts, "whole plane": refused, **kept(file.parent, plane)}
+
+
+def kept(folder, plane):
+    """A split plane written by those that hold it, and what cannot be kept so."""
+    nv.save_plane(folder / "plane.zarr", plane)
+    snapshots = [plane.origin, plane.axes[0]]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *snapshots)
+    nv.save_trajectory(folder / "stacked.zarr", nv.Trajectory(np.arange(2), stacked), seconds=2.0)
+    whole = NamedSharding(plane.origin["rows"].sharding.mesh, PartitionSpec())
+    read = nv.load_plane(folder / "plane.zarr")
+    as_it_lay = lambda leaf, like: jax.device_put(leaf, like.sharding) if isinstance(like, jax.Array) else leaf  # noqa: E731
+    placed = jax.tree.map(as_it_lay, read, plane)
+    return {
+        "again": bool(np.array_equal(nv.gram(placed), nv.gram(plane))),
+        "stacked": nv.project(plane, nv.Trajectory(np.arange(2), stacked)).coordinates.tolist(),
+        "snapshots": refusal(lambda: nv.stack_snapshots(snapshots)),
+        "to_numpy": refusal(lambda: nv.to_numpy(plane)),
+        "cut": refusal(lambda: nv.save_slice(folder / "cut.zarr", nv.Slice(X, Y, plane.origin["rows"]))),
+        "gathered": nv.to_numpy(nv.Slice(X, Y, jax.device_put(plane.origin["rows"], whole)))["values"].tolist(),
+        "in place of": refusal(lambda: nv.save_plane(folder, plane)),
+    }
 
 
 def in_memory():

@@ -200,9 +200,32 @@ def test_a_path_that_is_split_may_be_kept_as_seen_in_a_plane_alone(seen):
         np.testing.assert_array_equal(kept.last[name], leaf[0])
     parts = [{json.dumps(part) for part in one["parts"]} for one in told]
     assert not parts[0] & parts[1]
-    assert [len(each) for each in parts] == [2 + 2 + 1, 2 + 2]  # halves of a half of two leaves; the bias is whole
+    assert [len(each) for each in parts] == [2 + 2, 2 + 2]  # halves of a half of two leaves
     for one in told:
         assert "plane must be split over processes as the points are" in one["whole plane"]
+
+
+def test_a_plane_that_is_split_is_written_by_those_that_hold_it_and_what_cannot_be_is_refused(seen):
+    told = [run["together"]["path"] for run in seen["both"]]
+    plane, (path, facts) = (
+        nv.load_plane(seen["folder"] / "plane.zarr"),
+        nv.load_trajectory(seen["folder"] / "stacked.zarr"),
+    )
+    for name, leaf in HERE["walk"]([8]).items():
+        np.testing.assert_array_equal(plane.origin[name], leaf[0])
+        np.testing.assert_array_equal(path.params[name], [leaf[0], plane.axes[0][name]])
+    assert facts == {"seconds": 2.0}
+    assert plane.explained == tuple(told[0]["explained"])
+    for one in told:
+        assert one["again"]  # laid out as it was
+        np.testing.assert_allclose(one["stacked"][1], nv.project(plane, plane.axes[0]).coordinates, rtol=1e-5)
+        assert "snapshots[0]['columns'] is split over processes" in one["snapshots"]
+        assert "nv.Trajectory(steps, jax.tree.map(" in one["snapshots"]
+        assert "record.origin['columns'] is split over processes" in one["to_numpy"]
+        assert "cut.values is split over processes" in one["cut"]
+        np.testing.assert_array_equal(np.float32(one["gathered"]), plane.origin["rows"])  # as the words say
+        assert "was not written by nagviz" in one["in place of"]
+    assert not list(seen["folder"].glob(".*.partial"))
 
 
 def test_a_path_goes_on_on_fewer_devices_and_not_where_two_would_write_one_chunk(seen):
