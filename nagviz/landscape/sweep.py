@@ -98,7 +98,7 @@ class Compiled(NamedTuple):
     prepare: Callable[[Any], tuple[list, jax.Array]]  # piece -> held, whether its parts are finite
     call: Callable[..., tuple[jax.Array, ...]]  # (held, coordinates (points, axes), fresh) -> (points, ...) each
     bytes: int  # at the most at one time
-    held: int  # bytes of what is held for a piece, on each device
+    held: int  # bytes of what is held for a piece on each device, besides the plane
     linear: bool  # whether anything was taken out because it is linear
 
 
@@ -128,14 +128,19 @@ def compiler(task: Task) -> Callable[[Any, Plan], Compiled]:
 
     Each worker of its place takes as many points of a call as a plan says.
     """
-    known = {}
+    known, copies = {}, {}
+
+    def everywhere(leaf):
+        if id(leaf) not in copies:
+            copies[id(leaf)] = jax.device_put(leaf, on_all(task.place))
+        return copies[id(leaf)]
 
     def compiled(piece, plan):
         leaves, tree = jax.tree.flatten(piece)
         shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
         key = tree, shapes, plan._replace(samples=plan.samples and 1)
         if key not in known:
-            known[key] = _compile(task, piece, plan)
+            known[key] = _compile(task, piece, plan, everywhere)
         return known[key]
 
     return compiled
@@ -230,8 +235,8 @@ def _filled(own: list[Any], made: list[Any]) -> list[Any]:
     return [next(rest) if leaf is None else leaf for leaf in own]
 
 
-def _compile(task: Task, piece: Any, plan: Plan) -> Compiled:
-    """Both phases, compiled ahead of time."""
+def _compile(task: Task, piece: Any, plan: Plan, everywhere: Callable[[Any], Any]) -> Compiled:
+    """Both phases, compiled ahead of time; the plane's leaves are put on all devices by a function that knows them."""
     made, place = programs(task, piece, plan), task.place
     together = place is not None and place.together
     spread_over = place is not None and not together  # each device has the plane for itself
@@ -240,6 +245,7 @@ def _compile(task: Task, piece: Any, plan: Plan) -> Compiled:
         if together:
             made = _as_split(made, first.output_shardings[0])
         second = made.call.lower(*made.shapes).compile()
+    own = jax.tree.map(everywhere, made.own) if spread_over else made.own
 
     def prepared(piece):
         data = jax.tree.leaves(piece)
@@ -247,14 +253,12 @@ def _compile(task: Task, piece: Any, plan: Plan) -> Compiled:
             fresh, finite = place.run(first, *made.arguments[:3], settled(data, place))
         else:
             fresh, finite = first(*made.arguments[:3], data)
-        held = _filled(made.own, fresh)
-        return (jax.device_put(held, on_all(place)) if spread_over else held), finite
+        return _filled(own, jax.device_put(fresh, on_all(place)) if spread_over else fresh), finite
 
     copied = jax.tree.leaves(piece) if plan.samples else []
-    size = made.held_bytes + (sum(leaf.nbytes for leaf in jax.tree.leaves(made.own)) if spread_over else 0)
-    most = _at_most(copied, _bytes(first), size, _bytes(second))
+    most = _at_most(copied, _bytes(first), made.held_bytes, _bytes(second))
     call = partial(place.run, second) if place and place.spans else second
-    return Compiled(prepared, call, most, size, made.moved)
+    return Compiled(prepared, call, most, made.held_bytes, made.moved)
 
 
 def _as_split(made: Programs, layouts: Any) -> Programs:

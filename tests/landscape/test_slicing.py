@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from jax.sharding import Mesh
 
 import nagviz as nv
 from nagviz.landscape import sweep
+from nagviz.landscape.spreading import Place
 from nagviz.landscape.sweep import Task
 
 PLANE = nv.Plane(
@@ -217,15 +219,15 @@ def test_the_compilers_count_holds_what_lives_together():
     assert sweep.compiler(task)(piece, plan._replace(samples=None)).bytes == made.bytes - 2 * piece.nbytes
 
 
-@pytest.mark.parametrize(("linear", "leaves"), [(True, "v"), (False, "vw")])
-def test_what_is_held_of_the_plane_is_the_plane_itself(linear, leaves):
-    """And no copy, of which every batch would have its own."""
-    task = Task(lambda p, b, fresh: (jnp.mean(jnp.tanh(b @ p["w"]) @ p["v"]),), NET)
+@pytest.mark.parametrize("place", [None, Place(Mesh(np.array(jax.devices()[:1]), ("grid",)), together=False)])
+@pytest.mark.parametrize(("linear", "leaves"), [(True, 1), (False, 2)])
+def test_the_plane_is_held_once_for_all_pieces(linear, leaves, place):
+    task = Task(lambda p, b, fresh: (jnp.mean(jnp.tanh(b @ p["w"]) @ p["v"]),), NET, place=place)
     made = sweep.compiler(task)(jnp.ones((64, 2)), sweep.Plan(None, 1, "map", linear))
-    held = jax.tree.leaves(made.prepare(jnp.ones((64, 2)))[0])
-    plane = {id(tree[name]) for tree in (NET.origin, *NET.axes) for name in leaves}
-    assert plane <= set(map(id, held))
-    assert made.held == sum(leaf.nbytes for leaf in held if id(leaf) not in plane)
+    one, other = (jax.tree.leaves(made.prepare(jnp.ones((64, 2)))[0]) for _ in range(2))
+    plane = [leaf for leaf, again in zip(one, other, strict=True) if leaf is again]
+    assert len(plane) == 3 * leaves
+    assert made.held == sum(leaf.nbytes for leaf in one) - sum(leaf.nbytes for leaf in plane)
 
 
 @pytest.mark.parametrize("effort", [nv.Effort(budget=400), nv.Effort(budget=400, samples=1)])
