@@ -90,6 +90,7 @@ class Recorder:
     known: np.ndarray  # steps of the rows that were there when it was opened
     view: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = None  # what is kept of a row that is too big
     final: dict[str, Named] | None = None  # of them the last, as `_last_row` has it
+    told: dict[str, Any] = field(default_factory=dict)  # metadata of the one that was there when it was opened
     flying: deque = field(default_factory=deque)  # (writes that are under way, their bytes)
     torn: bool = False  # the last append or commit was interrupted
     team: Team = ALONE  # the processes that record together
@@ -247,7 +248,8 @@ def _recorder(file: Path, group: Group, like: dict, splits: Mapping[str, Any], t
     held = [np.empty(_chunk_shape(column), column.store.dtype.numpy_dtype) for column in columns]
     attributes = {name: value for name, value in group.attributes.items() if name != "facts"}
     rows, known = Rows(0, None, held), np.empty(0, np.int64)
-    return Recorder(file, group.kind, attributes, like, metadata, columns, rows, 0, known, team=team)
+    told = {name: facts for name, facts in inner.items() if name.split(".")[0] == LAST}
+    return Recorder(file, group.kind, attributes, like, metadata, columns, rows, 0, known, told=told, team=team)
 
 
 def _require_edges(file: Path, name: str, facts: Mapping[str, Any], parts: Iterable[Window]) -> None:
@@ -491,7 +493,8 @@ def finish_recorder(recorder: Recorder, **facts: Any) -> None:
     json.dumps(disk.plain(facts), allow_nan=False)
     _commit(recorder)
     with _writing(recorder):
-        last = {} if recorder.final is None else disk.write_arrays(recorder.file, recorder.final, recorder.team)
+        written = recorder.final is not None and disk.write_arrays(recorder.file, recorder.final, recorder.team)
+        last = written or recorder.told
         _tell(recorder, recorder.committed, facts, last)
 
 

@@ -513,6 +513,8 @@ def test_a_path_may_be_kept_as_seen_in_a_plane_alone(file):
     nv.append_rows(again, [6], rows([6], PLANE.origin), lookahead=rows([9], PLANE.origin), loss=[3.0])
     nv.finish_recorder(again)
     same(nv.load_projection(file, PLANE.origin).last, kept.last)
+    nv.finish_recorder(nv.open_projection(file, PLANE, points=("lookahead",), loss=0.0, resume=True))
+    same(nv.load_projection(file, PLANE.origin).last, kept.last)
 
 
 def test_a_projection_into_another_plane_is_not_resumed(file):
