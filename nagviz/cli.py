@@ -279,8 +279,9 @@ def _is_joint(args: argparse.Namespace) -> bool:
 
 def _going_on(folder: Path, args: argparse.Namespace) -> str:
     if not (folder / "config.toml").is_file():
-        seen = "; start all of them again, with --resume if process 0 tells of a run" if _is_joint(args) else ""
-        return f"nothing was written to {folder}{seen and ', as this process sees it'}{seen}"
+        if _is_joint(args):
+            return f"this process sees no run in {folder}; start all again, with --resume if process 0 says so"
+        return "nothing was written"
     words = ["nagviz", "run", str(folder / "config.toml"), "--out", str(folder), "--resume"]
     words += ["--devices", str(args.devices)] if args.devices else []
     words += ["--coordinator", args.coordinator] if args.coordinator else ["--distributed"] * args.distributed

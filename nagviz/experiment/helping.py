@@ -20,6 +20,7 @@ from nagviz.experiment.report import Refusal, by_key
 from nagviz.experiment.tables.runs import Config
 from nagviz.experiment.trials import Crew, side_by_side, train_along
 from nagviz.landscape import Plane, Slice
+from nagviz.landscape.tiles import fingerprint, text_of
 
 PREPARE = "prepare"
 
@@ -46,12 +47,24 @@ def prepared(config: Config, trust: bool, mesh: jax.sharding.Mesh | None = None)
         return problems
 
     problems = together(work)
-    alike({f"{kind}: {name}": f"SHA-256 {digest:.12}..." for kind, name, digest in _digests(facts(config, problems))})
+    if jax.process_count() > 1:
+        told = [*_digests(facts(config, problems)), *(each for problem in problems for each in _traced(problem))]
+        alike({f"{kind}: {name}": f"SHA-256 {digest:.12}..." for kind, name, digest in told})
     return problems
 
 
 def _digests(told: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     return ((kind, name, digest) for kind in ("data", "code") for name, digest in told.get(kind, {}).items())
+
+
+def _traced(problem: Problem) -> Iterator[tuple[str, str, str]]:
+    """What a run's own functions came to, which may lean on more than the file of which the digest is taken."""
+    text: Any = ()
+    with problem.precision(), suppress(ValueError):  # of a loss that calls back into Python nothing is known
+        batch = () if problem.batches is None else (problem.batches.samples,)
+        text = text_of(jax.make_jaxpr(problem.loss)(problem.start, *batch))
+    for name, digest in fingerprint(start=problem.starts, loss=[text]).items():
+        yield problem.name, name, digest
 
 
 def crew_of(mesh: jax.sharding.Mesh | None, problem: Problem, *place: int) -> Crew:

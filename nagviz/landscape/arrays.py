@@ -87,6 +87,8 @@ def write_arrays(folder: Path, arrays: Mapping[str, Named], team: Team = ALONE) 
     told = agreed(team, lambda: _create_arrays(folder, arrays))
 
     def write() -> None:
+        for name in arrays:
+            require_there(folder / name)
         pending = [
             opened(folder / name, told[name])[at].write(part)
             for name, array in arrays.items()
@@ -97,6 +99,16 @@ def write_arrays(folder: Path, arrays: Mapping[str, Named], team: Team = ALONE) 
 
     by_all(team, write, "write")
     return told
+
+
+def require_there(folder: Path) -> None:
+    """Refuse to write where another process made something else.
+
+    Raises:
+        FileNotFoundError: what the first one made is not there.
+    """
+    if not (folder / "zarr.json").is_file():
+        raise FileNotFoundError(f"{folder} was made by process 0, and this one does not see it; give all one folder")
 
 
 def _held(data: Any, team: Team) -> list[tuple[Any, np.ndarray]]:

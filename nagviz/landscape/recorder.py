@@ -238,6 +238,7 @@ def _chunk(array: np.ndarray, target: float, rows: int, split: Any) -> tuple[int
 
 def _recorder(file: Path, group: Group, like: dict, splits: Mapping[str, Any], team: Team) -> Recorder:
     there, inner = agreed(team, lambda: disk.read_head(file, group.kind))
+    by_all(team, lambda: disk.require_there(file), "find")
     _require_same(file, group, there, inner)
     metadata, columns = {name: inner[name] for name in group.arrays}, []
     for name, facts in metadata.items():

@@ -16,10 +16,11 @@ import jax
 import numpy as np
 
 from nagviz.landscape.plane import Plane
-from nagviz.landscape.slicing import Slice, axis_of, inputs_of, require_alike
+from nagviz.landscape.slicing import Slice, axis_of, identity_of, require_alike
 from nagviz.landscape.spreading import apart, team_of_mesh, workers_of
 from nagviz.landscape.surface import Question, arrange, ask, tabulator
 from nagviz.landscape.sweep import Effort, require_effort
+from nagviz.landscape.tiles import fingerprint
 
 
 class Refined(NamedTuple):
@@ -192,7 +193,8 @@ def refine(
         raise ValueError(f"loss must be one scalar to refine by, got {asked.quantities}")
     effort, team = require_effort(effort), team_of_mesh(mesh)
     if team.count > 1:
-        require_alike(inputs_of(asked, [x, y]), team)
+        rule = fingerprint(rule=f"{tolerance} {least} {stride}")
+        require_alike(identity_of(asked, [x, y], for_store=False) | rule, team)
     trial = arrange(asked, max(1, len(x) * len(y) // 4 // workers_of(mesh)), effort)
     known = _Known(np.full((len(y), len(x), 4), np.nan), np.zeros((len(y), len(x)), bool))
     tabulate = tabulator(asked, trial.plan, max(0, effort.budget - trial.bytes), mesh=mesh)

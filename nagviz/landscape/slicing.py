@@ -217,14 +217,14 @@ _TILE_SECONDS = 10.0
 def _begun(asked: Surface, rows: np.ndarray, grid, effort: Effort, store, workers: int, team: Team):
     """How the work is gone about, as measured now or as it was begun in the store; and the first one's tiles."""
     arranged = cache(partial(_arranged, asked, rows, effort, workers, whole=store is None))
+    identity, held = {}, []
+    if store is not None or team.count > 1:
+        identity = identity_of(asked, grid, for_store=store is not None)
+        require_alike(identity, team)
     if asked.task.place and asked.task.place.spans:
         arranged()  # by all, since the programs are
     if store is None:
-        if team.count > 1:
-            require_alike(inputs_of(asked, grid), team)
         return _work(agreed(team, lambda: _plain(arranged()))), None
-    identity, held = _identity(asked, grid), []
-    require_alike(identity, team)
 
     def begun():
         tiles = find_tiles(store, identity)
@@ -272,20 +272,25 @@ def _arranged(asked: Surface, rows: np.ndarray, effort: Effort, workers: int, *,
     return Work(trial.plan, tile, trial.bytes)
 
 
-def _identity(asked: Surface, grid) -> dict[str, str]:
-    """A digest of each thing that the values follow from."""
+def identity_of(asked: Surface, grid, *, for_store: bool) -> dict[str, str]:
+    """A digest of each thing that the values follow from.
+
+    Raises:
+        ValueError: nothing is known of the loss, and it is for a store.
+    """
     plane, batch = asked.task.plane, asked.splits[0].batches[0]
     tasks = [task for task in (asked.task, asked.statistics) if task]
-    with within(asked.task.place):
-        texts = [text_of(jax.make_jaxpr(task.function)(plane.origin, batch, task.fresh)) for task in tasks]
-    return inputs_of(asked, grid) | fingerprint(loss=[*texts, *asked.names, asked.mode, str(asked.task.order)])
-
-
-def inputs_of(asked: Surface, grid) -> dict[str, str]:
-    """Those of them that are arrays."""
+    try:
+        with within(asked.task.place):
+            texts = [text_of(jax.make_jaxpr(task.function)(plane.origin, batch, task.fresh)) for task in tasks]
+    except ValueError:
+        if for_store:
+            raise
+        texts = []
     plane = asked.given if asked.task.place and asked.task.place.spans else asked.task.plane
     data = [(split.name, split.batches, split.shares) for split in asked.splits]
-    return fingerprint(origin=plane.origin, axes=plane.axes, grid=grid, data=data)
+    loss = [*texts, *asked.names, asked.mode, str(asked.task.order)]
+    return fingerprint(origin=plane.origin, axes=plane.axes, grid=grid, data=data, loss=loss)
 
 
 def require_alike(identity: Mapping[str, str], team: Team) -> None:

@@ -25,7 +25,6 @@ from nagviz.landscape.filters import Key, as_key
 from nagviz.landscape.parameters import Params, by_path, require_floating
 from nagviz.landscape.plane import Plane
 from nagviz.landscape.shards import split_of
-from nagviz.landscape.spreading import apart
 
 # (largest, smallest): how many axes are taken from each end of the spectrum.
 _ENDS = {"largest": (2, 0), "smallest": (0, 2), "both": (1, 1)}
@@ -33,7 +32,6 @@ _WRITTEN_OUT = 64  # parameters up to which the Hessian is made as a matrix: LOB
 _TOLD = 0.05  # of its eigenvalue: a residual that the label has to tell
 
 
-@apart()
 def hessian_plane(
     loss: Callable[..., jax.Array],
     params: Params,
@@ -112,7 +110,6 @@ class Curvatures(NamedTuple):
     residuals: np.ndarray  # (points, count): |H v - lambda v|
 
 
-@apart()
 def curvatures(
     loss: Callable[..., jax.Array],
     points: Params,

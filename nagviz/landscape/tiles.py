@@ -85,10 +85,10 @@ def _digest(tree: Any) -> str:
             continue
         if hasattr(leaf, "dtype") and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             leaf = jax.random.key_data(leaf)
-        blocks = row_blocks(leaf) if sharers([leaf]).count > 1 else [leaf := np.asarray(leaf)]
+        blocks = row_blocks(leaf) if sharers([leaf]).count > 1 else [leaf := np.ascontiguousarray(leaf)]
         total.update(f"{leaf.dtype}{leaf.shape}".encode())
         for block in blocks:
-            total.update(np.ascontiguousarray(block).reshape(-1).view(np.uint8))
+            total.update(block.reshape(-1).view(np.uint8))
     return total.hexdigest()
 
 

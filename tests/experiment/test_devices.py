@@ -192,15 +192,19 @@ def test_processes_that_have_other_data_and_code_are_refused(tmp_path):
     for number in range(2):
         (tmp_path / str(number)).mkdir()
         np.savez(tmp_path / str(number) / "data.npz", x=np.eye(64, 4) + number, y=np.arange(64.0))
+        (tmp_path / str(number) / "beside.py").write_text(f"SHIFT = {number}\n")
         (tmp_path / str(number) / "mine.py").write_text(
-            f"def square(outputs, targets):\n    return ((outputs.squeeze() - targets) ** 2).mean() + {number}\n"
+            f"from beside import SHIFT  # {number}\n\n"
+            "def square(outputs, targets):\n    return ((outputs.squeeze() - targets) ** 2).mean() + SHIFT\n"
         )
     words = ["run", DIGITS, *WORDS, "--out", tmp_path / "run", "--trust"]
     words += ["--set", 'data={kind="npz",path="data.npz",test_fraction=0.5}', "--set", 'loss.function="mine:square"']
     first, second = map(told, pair(*words, folders=[tmp_path / "0", tmp_path / "1"]))
     assert (first[0], second[0]) == (2, 2), first
     digests = r" SHA-256 (\w{12})\.\.\., there SHA-256 (?!\1)\w{12}\.\.\.; "
-    assert re.search(f"process 1: has not what process 0 has: data: npz{digests}code: loss.function SHA", first[2])
+    for name in ("data: npz", "code: loss.function", "npz: loss"):  # the last one by what it leans on, too
+        assert re.search(f"process 1: has not what process 0 has: .*{name}{digests}", first[2]), first[2]
+    assert "npz: start" not in first[2]
     assert not (tmp_path / "run").exists()
 
 
@@ -229,7 +233,9 @@ def test_processes_that_do_not_meet_end_in_time(tmp_path, capsys):
 def test_who_waits_for_the_others_can_be_interrupted(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
+    kept = signal.signal(signal.SIGINT, signal.default_int_handler)  # one that is ignored would be ignored there too
     waiting = started(1, "run", DIGITS, "--out", tmp_path / "run", "--coordinator", f"127.0.0.1:{port},2,0")
+    signal.signal(signal.SIGINT, kept)
     while True:
         with suppress(OSError):
             socket.create_connection(("127.0.0.1", port)).close()

@@ -348,8 +348,15 @@ def by_itself(folder):
     return {"kernels": kernels(), "in memory": in_memory(), "refused": refused}
 
 
+def unlike_loss(mesh, work):
+    """Of one shape in all processes, and of another slope."""
+    slope = 1.0 + jax.process_index()
+    work(lambda w: slope * jnp.sum(w**2), setting()[1], X, np.linspace(-2, 2, 5), effort=FIXED, mesh=mesh)
+
+
 def together(folder, mesh):
     """What only several processes can do."""
+    model = Mesh(np.array(jax.devices()), ("model",))
     rows, store = [], folder / "store"
     resumed = cut(mesh, effort=TILES, store=store, report=lambda done, total: rows.append(done))
     return {
@@ -365,6 +372,8 @@ def together(folder, mesh):
             refusal(partial(cut, mesh, effort=TILES, store=each, seed=jax.process_index()))
             for each in (folder / "none", None)
         ],
+        "unlike loss": [refusal(partial(unlike_loss, mesh, work)) for work in (nv.evaluate, nv.refine)],
+        "own folder": refusal(partial(records, folder / f"own{jax.process_index()}", model, range(4))),
     }
 
 

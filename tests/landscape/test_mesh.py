@@ -258,6 +258,10 @@ def test_processes_refuse_the_tiles_of_another_slice_and_unlike_inputs_together(
         assert "there, " in run["together"]["another"]
         for refused in run["together"]["unlike"]:
             assert "must be given the same inputs, but axes, data differ" in refused
+        for refused in run["together"]["unlike loss"]:
+            assert "must be given the same inputs, but loss differ" in refused
+    assert "was made by process 0, and this one does not see it" in seen["both"][1]["together"]["own folder"]
+    assert "process 1 could not find its part" in seen["both"][0]["together"]["own folder"]
     assert not (seen["folder"] / "none").exists()
 
 
