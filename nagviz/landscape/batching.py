@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nagviz.landscape.parameters import require_here
+
 
 class Split(NamedTuple):
     """Data that are averaged together."""
@@ -62,18 +64,9 @@ def _split(name: str, batches: list[Any], weights) -> Split:
 
 def _on_host_where_spread(batch, where: str):
     """The same, but that nothing lies on several devices: where points are worked at, data are put."""
-
-    def held(path, leaf):
-        if not isinstance(leaf, jax.Array) or len(leaf.sharding.device_set) == 1:
-            return leaf
-        if not (leaf.is_fully_addressable or leaf.is_fully_replicated):
-            raise ValueError(
-                f"{where}{jax.tree_util.keystr(path)} is split over processes; give each process all samples, as NumPy "
-                "arrays"
-            )
-        return np.asarray(leaf)
-
-    return jax.tree_util.tree_map_with_path(held, batch)
+    require_here(where, batch, "give each process all samples, as NumPy arrays")
+    spread = lambda leaf: isinstance(leaf, jax.Array) and len(leaf.sharding.device_set) > 1  # noqa: E731
+    return jax.tree.map(lambda leaf: np.asarray(leaf) if spread(leaf) else leaf, batch)
 
 
 def size_of(batch) -> int:
